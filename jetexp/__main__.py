@@ -1,0 +1,5 @@
+"""``python -m jetexp`` is the ``jetexp`` command."""
+
+from jetexp.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Figures only: results in, matplotlib figures out; ``gallery`` is the one door."""

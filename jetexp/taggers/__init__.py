@@ -1,0 +1,1 @@
+"""What learns; ``catalogue`` is the one door."""
