@@ -1,0 +1,108 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jetexp.errors import JetexpError
+
+__all__ = ["whole_file", "whole_folder"]
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path that becomes ``path`` when the block ends without an exception.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to write; its folder is made if there is none.
+
+    Yields
+    ------
+    Path
+        A temporary path in the same folder, flushed to disk and renamed at the end.
+
+    Raises
+    ------
+    JetexpError
+        If the folder cannot be written or the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with whole_file(folder / "note.txt") as temporary:
+    ...     _ = temporary.write_text("jets")
+    >>> (folder / "note.txt").read_text()
+    'jets'
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(descriptor)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o644)
+        _fsync(temporary)
+        temporary.replace(path)
+        _fsync(path.parent)
+    except OSError as error:
+        raise JetexpError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes ``path`` when the block ends without an exception.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder to make. If it exists already when the block ends, the first one stays.
+
+    Yields
+    ------
+    Path
+        An empty temporary folder beside it.
+
+    Raises
+    ------
+    JetexpError
+        If the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        yield temporary
+        temporary.chmod(0o755)
+        for file in temporary.rglob("*"):
+            _fsync(file)
+        _fsync(temporary)
+        if not path.exists():
+            temporary.rename(path)
+            _fsync(path.parent)
+    except OSError as error:
+        raise JetexpError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
