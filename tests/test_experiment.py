@@ -1,0 +1,156 @@
+"""Experiment files: what is read, and how mistakes are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jetexp.errors import ExperimentError
+from jetexp.experiment import Experiment, override, read_experiment
+from jetexp.jets.settings import GenerationSettings, JetFileSettings
+from jetexp.taggers.settings import CnnSettings
+
+ROOT = Path(__file__).parent.parent
+DEFAULT = ROOT / "experiments" / "w_vs_qcd.yaml"
+
+
+@pytest.fixture
+def edited(tmp_path: Path):
+    """Give a function that writes the default experiment with one piece of text replaced."""
+
+    def edit(old: str, new: str) -> Path:
+        text = DEFAULT.read_text()
+        assert old in text
+        path = tmp_path / "edited.yaml"
+        path.write_text(text.replace(old, new, 1))
+        return path
+
+    return edit
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("experiments/*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_of_the_project_is_valid(path: Path) -> None:
+    experiment = read_experiment(path)
+    assert experiment.name == path.stem
+    assert experiment.description
+
+
+def test_the_resolved_experiment_reads_back_as_itself(tmp_path: Path) -> None:
+    experiment = read_experiment(DEFAULT)
+    (tmp_path / "resolved.yaml").write_text(experiment.yaml())
+    assert read_experiment(tmp_path / "resolved.yaml") == experiment
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("trials", "trails", r"unknown key 'search.trails'; did you mean 'trials'\?"),
+        ("pixels", "pixles", r"unknown key 'images.pixles'; did you mean 'pixels'\?"),
+        ("per_class", "perclass", r"unknown key 'jets.perclass'; did you mean 'per_class'\?"),
+        ("name: w_vs_qcd\n", "", "key 'name' is missing"),
+        ("per_class: 10000", "per_class: many", "'jets.per_class'.*integer.*\"many\" was given"),
+        ("per_class: 10000", "per_class: 0", "'jets.per_class'.*greater than or equal to 1.*0 was given"),
+        ("centre: true", "centre: 1", "'images.centre'.*boolean.*1 was given"),
+        ("validation: 0.25", "validation: 1.25", "'split.validation'.*less than 1.*1.25 was given"),
+        ("validation: 0.25", "validation: 0.8", "leave no jets to train on"),
+        ("signal: W", "signal: Z", "signal 'Z' is not among the classes"),
+        ("classes: [QCD, W]", "classes: [W, W]", "one class twice"),
+        ("kind: cnn", "kind: mlp", "'cnn', 'notebook'"),
+        ("seed: 2", "seed: 1", "another seed"),
+    ],
+)
+def test_a_mistake_is_told_with_file_key_and_remedy(edited, old: str, new: str, message: str) -> None:
+    path = edited(old, new)
+    with pytest.raises(ExperimentError, match=message) as raised:
+        read_experiment(path)
+    assert str(raised.value).startswith(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_no_trial_and_an_impossible_space_are_refused(tmp_path: Path) -> None:
+    content = read_experiment(DEFAULT)
+    for key, value, message in [
+        ("trials", "0", "'search.trials'.*greater than or equal to 1"),
+        ("space", "{flavour: {min: 0, max: 1}}", "search.space.flavour is no setting"),
+        ("space", "{learning_rate: {min: 0.1, max: 5.0}}", "search.space.learning_rate holds 5.0"),
+        ("space", "{learning_rate: 0.1}", "'search.space.learning_rate'.*0.1 was given"),
+        ("space", "{learning_rate: {min: 0.1, max: 0.01}}", "min must be below max"),
+        ("space", "{layers: {choices: [2, 2.5]}}", "search.space.layers holds 2.5"),
+    ]:
+        text = content.model_copy(update={"search": None}).yaml()
+        search = {"trials": "2", "space": "{layers: {choices: [2, 3]}}"} | {key: value}
+        path = tmp_path / "search.yaml"
+        path.write_text(f"{text}search: {{trials: {search['trials']}, space: {search['space']}}}\n")
+        with pytest.raises(ExperimentError, match=message):
+            read_experiment(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds nothing"),
+        ("- a\n- b\n", "holds list"),
+        ("name: [unclosed\n", "line 2: not a YAML experiment file"),
+        ("name: a\nname: b\n", "line 2: .*'name' stands twice"),
+        ("a: &x 1\nb: *x\n", "aliases are not used"),
+        ("name: !!python/object/apply:os.system ['true']\n", "not a YAML experiment file"),
+        ("name: 2020-01-01\n", "only numbers, text and lists"),
+        ("[" * 5000, "not a YAML experiment file"),
+    ],
+)
+def test_what_is_no_experiment_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ExperimentError, match=message):
+        read_experiment(path)
+
+
+def test_missing_binary_and_huge_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="There is no experiment file"):
+        read_experiment(tmp_path / "absent.yaml")
+    with pytest.raises(ExperimentError, match="cannot be read"):
+        read_experiment(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ExperimentError, match="UTF-8"):
+        read_experiment(tmp_path / "binary.yaml")
+    (tmp_path / "huge.yaml").write_bytes(b"#" * 1_000_001)
+    with pytest.raises(ExperimentError, match="bytes long"):
+        read_experiment(tmp_path / "huge.yaml")
+
+
+def test_numbers_with_an_exponent_need_no_dot(edited) -> None:
+    assert read_experiment(edited("seed: 0}", "seed: 0}  # 1e-3")).split.seed == 0
+    path = edited("signal: W", "signal: W\ngate: {confidence: 9e-1}")
+    assert read_experiment(path).gate.confidence == pytest.approx(0.9)
+
+
+def test_overrides() -> None:
+    experiment = read_experiment(DEFAULT)
+    assert override(experiment) == experiment
+    small = override(experiment, per_class=50, trials=2, epochs=1, seeds=1, seed=7)
+    assert isinstance(small.jets, GenerationSettings)
+    assert small.jets.per_class == 50
+    assert small.test is not None
+    assert small.test.per_class == 50
+    assert small.search is not None
+    assert (small.search.trials, small.search.epochs, small.training.epochs) == (2, 1, 1)
+    assert (small.seeds, small.seed) == (1, 7)
+    larger = override(experiment, per_class=20_000)
+    assert larger.test == experiment.test
+    other = override(experiment, jets="own.npz", per_class=10)
+    assert other.jets == JetFileSettings(path="own.npz", per_class=10)
+    assert other.test is None
+    with pytest.raises(ExperimentError, match=r"'seeds'.*greater than or equal to 1"):
+        override(experiment, seeds=0)
+
+
+def test_hyperparameters_are_set_by_name() -> None:
+    experiment: Experiment = read_experiment(DEFAULT).with_hyperparameters(
+        {"layers": 2, "learning_rate": 0.01}
+    )
+    assert isinstance(experiment.tagger, CnnSettings)
+    assert experiment.tagger.layers == 2
+    assert experiment.training.learning_rate == 0.01
+    with pytest.raises(KeyError):
+        experiment.with_hyperparameters({"kind": "notebook"})
