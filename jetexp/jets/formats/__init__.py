@@ -1,1 +1,1 @@
-"""One module a public file format."""
+"""Public file formats of jets: one module each, with ``sniff`` and ``read``."""

@@ -1,0 +1,90 @@
+"""The one door to jets: settings in, jets out, whatever they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jetexp.errors import JetFileError
+from jetexp.jets.formats.ucl import default_ucl_name, export_ucl
+from jetexp.jets.sample import Jets
+from jetexp.jets.settings import GenerationSettings, JetFileSettings
+
+__all__ = ["default_ucl_name", "export_ucl", "load_jets"]
+
+
+def load_jets(
+    settings: GenerationSettings | JetFileSettings,
+    classes: Sequence[str],
+    folder: str | Path,
+    *,
+    workers: int | None = None,
+) -> Jets:
+    """Give the jets that settings describe: generate them, or read them.
+
+    Parameters
+    ----------
+    settings : GenerationSettings or JetFileSettings
+        Where the jets come from.
+    classes : sequence of str
+        The classes wanted, in the order of the labels.
+    folder : str or Path
+        Where generated samples are kept; one that is there already is read.
+    workers : int, optional
+        Number of processes that generate; by default one a core. The jets do not depend on it.
+
+    Returns
+    -------
+    Jets
+        Of these classes only, at least one of each.
+
+    Raises
+    ------
+    JetFileError
+        If a file cannot be read, or lacks a class.
+    JetexpError
+        If jets cannot be generated or stored.
+    """
+    if isinstance(settings, GenerationSettings):
+        # pyarrow and the generator's tools are needed from here on only
+        from jetexp.jets.production import generated_jets
+
+        return generated_jets(settings, classes, Path(folder), workers=workers)
+    return _read_file(settings, classes)
+
+
+def _read_file(settings: JetFileSettings, classes: Sequence[str]) -> Jets:
+    """Read a stored sample or a file in a public format."""
+    path = Path(settings.path)
+    try:
+        if path.is_dir():
+            return _read_sample(path, settings, classes)
+        if not path.exists():
+            raise JetFileError(f"There is no file or folder {path} to read jets from.")
+        from jetexp.jets.formats import ucl
+
+        if ucl.sniff(path):
+            return ucl.read(path, classes, per_class=settings.per_class, maximum_pixel=settings.maximum_pixel)
+    except OSError as error:
+        raise JetFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    raise JetFileError(
+        f"{path} is in no form that is known here: a folder with a sample of jetexp's, or a UCL .npz file."
+    )
+
+
+def _read_sample(path: Path, settings: JetFileSettings, classes: Sequence[str]) -> Jets:
+    """Read a stored sample: the first jets of each class asked."""
+    from jetexp.jets.store import read_jets
+
+    jets = read_jets(path)
+    for name in classes:
+        if not jets.class_counts.get(name):
+            held = ", ".join(key for key, count in jets.class_counts.items() if count)
+            raise JetFileError(f"{path} has no jets of class {name!r}; it has {held}.")
+    jets = jets.with_classes(classes)
+    if settings.per_class is None:
+        return jets
+    first = [np.flatnonzero(jets.label == label)[: settings.per_class] for label in range(len(classes))]
+    return jets.take(np.sort(np.concatenate(first)))

@@ -1,0 +1,373 @@
+"""A sample of generated jets: chunks made in parallel, kept on disk, accepted in order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from jetexp.console import progress
+from jetexp.errors import JetexpError, JetFileError
+from jetexp.jets.generate import (
+    EVENTS_PER_CHUNK,
+    PROCESSES,
+    check_request,
+    chunk_key,
+    make_chunk,
+    physics,
+)
+from jetexp.jets.sample import Jets, concatenate
+from jetexp.jets.settings import GenerationSettings
+from jetexp.jets.spectrum import Spectrum, acceptance, fit_spectrum
+from jetexp.jets.store import MANIFEST, read_jets, read_table, write_chunk, write_jets
+
+__all__ = ["generated_jets", "sample_folder"]
+
+logger = logging.getLogger(__name__)
+
+# a chunk is accepted by the spectra of all chunks up to it, of these at most
+SPECTRUM_CHUNKS = 20
+# of a chunk's events, the part that is accepted, before anything is known of it
+FIRST_GUESS = 0.8
+BYTES_PER_JET = 1_000
+# workers are processes already: threads within them would only get in each other's way
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+SELECTION = (
+    "The sample is defined by its selection: events are generated with pTHat weighted by its power of 5 "
+    "(bias2Selection), and each class is accepted against the smallest common density of jet pT. The "
+    "event weights that would undo the first are stored, and not used in training."
+)
+
+
+def sample_folder(settings: GenerationSettings, classes: Sequence[str], folder: Path) -> Path:
+    """Name the folder of a generated sample.
+
+    Parameters
+    ----------
+    settings : GenerationSettings
+        What is asked.
+    classes : sequence of str
+        The classes, in any order: it does not matter to the jets.
+    folder : Path
+        Where samples are kept.
+
+    Returns
+    -------
+    Path
+        Its name says classes, size and seed, and has a digest of everything else.
+    """
+    names = sorted(classes)
+    content = json.dumps([physics(settings), SPECTRUM_CHUNKS, settings.per_class, settings.seed, names])
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    return folder / f"pythia-{'-'.join(names)}-{settings.per_class}-seed{settings.seed}-{digest}"
+
+
+def generated_jets(
+    settings: GenerationSettings, classes: Sequence[str], folder: Path, *, workers: int | None = None
+) -> Jets:
+    """Give a sample of generated jets, making what is not there yet.
+
+    Parameters
+    ----------
+    settings : GenerationSettings
+        What is asked.
+    classes : sequence of str
+        The classes, in the order of the labels.
+    folder : Path
+        Where samples and chunks are kept.
+    workers : int, optional
+        Number of processes; by default one a core. The jets do not depend on it.
+
+    Returns
+    -------
+    Jets
+        ``settings.per_class`` jets of each class; a larger request begins with the same jets.
+
+    Raises
+    ------
+    JetexpError
+        If a class or window cannot be made, the disk is too small, or a worker dies.
+    """
+    check_request(settings, tuple(classes))
+    target = sample_folder(settings, classes, folder)
+    if not (target / MANIFEST).exists():
+        _check_space(settings, classes, folder)
+        chunks = folder / "chunks" / f"seed{settings.seed}-{chunk_key(settings)}"
+        with _lock(chunks):
+            # another process may have made it while this one waited
+            if not (target / MANIFEST).exists():
+                _clear_remains(chunks)
+                names = tuple(sorted(classes))
+                write_jets(_Production(settings, names, chunks).run(workers or _cores()), target)
+    return read_jets(target).with_classes(classes)
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _check_space(settings: GenerationSettings, classes: Sequence[str], folder: Path) -> None:
+    """Refuse, before any work, what the disk cannot hold."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    # candidates and the sample itself
+    needed = int(len(classes) * settings.per_class * BYTES_PER_JET * (1 + 1 / FIRST_GUESS))
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise JetexpError(
+            f"{settings.per_class} jets of each of {', '.join(classes)} need about {needed / 1e6:.0f} MB "
+            f"in {folder}, but {free / 1e6:.0f} MB are free there."
+        )
+
+
+@contextmanager
+def _lock(chunks: Path) -> Iterator[None]:
+    """Let one process at a time make jets of a seed; a second one waits."""
+    try:
+        chunks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(chunks / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info("Another process is making jets in %s: waiting for it.", chunks)
+            lock.acquire()
+    except OSError as error:
+        raise JetexpError(f"{chunks} cannot be written: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _clear_remains(chunks: Path) -> None:
+    """Remove the temporary files of a process that was killed."""
+    for remains in chunks.glob("*/.*.parquet"):
+        remains.unlink(missing_ok=True)
+
+
+def _watch_parent(parent: int) -> None:
+    """End this worker when its parent is gone, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _make(process: str, seed: int, chunk: int, settings: GenerationSettings, path: Path) -> None:
+    """Make one chunk, in a worker."""
+    with _quiet_stdout():
+        jets = make_chunk(process, seed, chunk, settings)
+    write_chunk(jets, path)
+
+
+@contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """Keep FastJet's banner, written by C++, off standard output."""
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@dataclass
+class _Production:
+    """The making of one sample.
+
+    Attributes
+    ----------
+    settings : GenerationSettings
+        What is asked.
+    classes : tuple of str
+        In alphabetical order.
+    chunks : Path
+        Where this seed's chunks are kept.
+    pt : dict
+        For each class, the pT of the candidates of each chunk that is made.
+    """
+
+    settings: GenerationSettings
+    classes: tuple[str, ...]
+    chunks: Path
+    pt: dict[str, dict[int, npt.NDArray[np.float32]]] = field(default_factory=dict)
+    fits: dict[int, dict[str, Spectrum]] = field(default_factory=dict)
+    accepted: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
+
+    def run(self, workers: int) -> Jets:
+        """Make the chunks that are needed and put the sample together."""
+        start, made = time.monotonic(), 0
+        self.pt = {name: {} for name in self.classes}
+        self.accepted = {name: [] for name in self.classes}
+        self._find_made()
+        with progress() as display:
+            bars = {
+                name: display.add_task(f"{name} jets", total=self.settings.per_class, rate="")
+                for name in self.classes
+            }
+            before = self._advance()
+            if not self._complete():
+                logger.info(
+                    "Making %d jets of each of %s, with %d workers.",
+                    self.settings.per_class,
+                    ", ".join(self.classes),
+                    workers,
+                )
+            for name, bar in bars.items():
+                display.update(bar, completed=min(before[name], self.settings.per_class))
+            for now in self._make_chunks(workers):
+                made += 1
+                rate = (sum(now.values()) - sum(before.values())) / (time.monotonic() - start)
+                for name, bar in bars.items():
+                    done = min(now[name], self.settings.per_class)
+                    display.update(bar, completed=done, rate=f"{rate:.0f} jets/s")
+        if made:
+            logger.info("Made %d chunks of events in %.0f s.", made, time.monotonic() - start)
+        return self._assemble()
+
+    def _path(self, name: str, chunk: int) -> Path:
+        return self.chunks / name / f"{chunk:06d}.parquet"
+
+    def _find_made(self) -> None:
+        """Take note of the chunks that are on disk already; a damaged one is made again."""
+        for name in self.classes:
+            for path in sorted((self.chunks / name).glob("[0-9]*.parquet")):
+                try:
+                    self.pt[name][int(path.stem)] = read_table(path, (name,)).pt
+                except JetFileError as error:
+                    logger.warning("%s It is made again.", error)
+                    path.unlink()
+
+    def _spectra(self, chunk: int) -> dict[str, Spectrum] | None:
+        """Fit the spectra that a chunk is accepted by, if the chunks for them are made."""
+        last = min(chunk + 1, SPECTRUM_CHUNKS)
+        if last not in self.fits:
+            if any(number not in self.pt[name] for name in self.classes for number in range(last)):
+                return None
+            self.fits[last] = {
+                name: fit_spectrum(
+                    np.concatenate([self.pt[name][number] for number in range(last)]), self.settings.pt_range
+                )
+                for name in self.classes
+            }
+        return self.fits[last]
+
+    def _advance(self) -> dict[str, int]:
+        """Accept jets of the chunks that have become available, in order; give the numbers so far."""
+        for name in self.classes:
+            accepted = self.accepted[name]
+            while sum(map(len, accepted)) < self.settings.per_class:
+                chunk = len(accepted)
+                spectra = self._spectra(chunk)
+                if spectra is None or chunk not in self.pt[name]:
+                    break
+                pt = self.pt[name][chunk]
+                entropy = [self.settings.seed, list(PROCESSES).index(name), chunk]
+                dice = np.random.default_rng(np.random.SeedSequence(entropy)).random(len(pt))
+                accepted.append(np.flatnonzero(dice < acceptance(name, spectra, pt)))
+        return {name: sum(map(len, accepted)) for name, accepted in self.accepted.items()}
+
+    def _complete(self) -> bool:
+        return all(sum(map(len, self.accepted[name])) >= self.settings.per_class for name in self.classes)
+
+    def _needed(self, name: str) -> int:
+        """Estimate how many chunks of a class are needed."""
+        accepted = self.accepted[name]
+        got = sum(map(len, accepted))
+        if got >= self.settings.per_class:
+            return len(accepted)
+        each = got / len(accepted) if got else FIRST_GUESS * EVENTS_PER_CHUNK
+        return len(accepted) + max(1, math.ceil((self.settings.per_class - got) / each))
+
+    def _next(self, running: set[tuple[int, str]]) -> tuple[int, str] | None:
+        """Choose the next chunk to make: the lowest number that is needed and not under way."""
+        needed = {name: self._needed(name) for name in self.classes}
+        # spectra take the first chunks of every class, whichever class needs most
+        common = min(max(needed.values()), SPECTRUM_CHUNKS)
+        missing = [
+            (number, name)
+            for name in self.classes
+            for number in range(max(needed[name], common))
+            if number not in self.pt[name] and (number, name) not in running
+        ]
+        return min(missing) if missing else None
+
+    def _make_chunks(self, workers: int) -> Iterator[dict[str, int]]:
+        """Make chunks until there are enough jets; give the numbers of jets after each."""
+        if self._complete():
+            return
+        from joblib.externals.loky import ProcessPoolExecutor
+        from joblib.externals.loky.process_executor import BrokenProcessPool
+
+        # loky does not run the caller's script again in its workers, as multiprocessing would
+        pool = ProcessPoolExecutor(
+            max_workers=workers, initializer=_watch_parent, initargs=(os.getpid(),), env=_ENVIRONMENT
+        )
+        running: dict[Future[None], tuple[int, str]] = {}
+        try:
+            while not self._complete():
+                while len(running) < workers:
+                    task = self._next(set(running.values()))
+                    if task is None:
+                        break
+                    number, name = task
+                    path = self._path(name, number)
+                    seed = self.settings.seed
+                    running[pool.submit(_make, name, seed, number, self.settings, path)] = task
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    number, name = running.pop(future)
+                    self.pt[name][number] = read_table(self._path(name, number), (name,)).pt
+                    yield self._advance()
+            wait(running)
+        except BrokenProcessPool as error:
+            raise JetexpError(
+                "A worker that made jets was killed, perhaps for want of memory; "
+                "run again to go on where it stopped."
+            ) from error
+        finally:
+            pool.shutdown(wait=True, kill_workers=True)
+
+    def _assemble(self) -> Jets:
+        """Put the accepted jets together, class by class, in the order of their chunks."""
+        parts = []
+        for label, name in enumerate(self.classes):
+            pieces = [
+                read_table(self._path(name, chunk), (name,)).take(chosen)
+                for chunk, chosen in enumerate(self.accepted[name])
+            ]
+            jets = concatenate(pieces).take(slice(0, self.settings.per_class))
+            parts.append(replace(jets, classes=self.classes, label=np.full(len(jets), label, dtype=np.int64)))
+        return concatenate(parts, provenance=self._provenance())
+
+    def _provenance(self) -> dict[str, Any]:
+        return {
+            "source": "pythia",
+            "settings": self.settings.model_dump(mode="json"),
+            "physics": physics(self.settings),
+            "selection": SELECTION,
+            "chunks": {name: len(self.accepted[name]) for name in self.classes},
+        }

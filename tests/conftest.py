@@ -1,0 +1,56 @@
+"""What many tests share: a few hundred real jets, made once a session."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from jetexp.jets.load import load_jets
+from jetexp.jets.sample import Jets
+from jetexp.jets.settings import GenerationSettings
+
+CLASSES = ("QCD", "W", "top")
+
+
+@pytest.fixture(scope="session")
+def jets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the session's generated jets are kept."""
+    return tmp_path_factory.mktemp("jets")
+
+
+@pytest.fixture(scope="session")
+def generation() -> GenerationSettings:
+    """Settings of the session's sample: 300 jets of a class fit into one chunk of events."""
+    return GenerationSettings(per_class=300, seed=11)
+
+
+@pytest.fixture(scope="session")
+def pythia_jets(generation: GenerationSettings, jets_folder: Path) -> Jets:
+    """Real jets: 300 each of QCD, W and top."""
+    return load_jets(generation, CLASSES, jets_folder, workers=2)
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new store of MLflow's, made once: its migrations take seconds."""
+    from jetexp.mlflow_store import connect
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+        connect()
+    return path
+
+
+@pytest.fixture
+def mlflow_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_mlflow_store: Path) -> Path:
+    """A folder with a store of its own, which is the working directory too."""
+    shutil.copy(empty_mlflow_store, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jetexp.errors import JetexpError
+from jetexp.jets import production
+from jetexp.jets.load import load_jets
+from jetexp.jets.production import sample_folder
+from jetexp.jets.sample import Jets
+from jetexp.jets.settings import GenerationSettings
+
+CLASSES = ("QCD", "W", "top")
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.glob("chunks/*/*/[0-9]*.parquet")}
+
+
+def workers_of(parent: int) -> list[int]:
+    """Find the descendants of a process by /proc."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if fields[0] != "Z" and int(fields[1]) == parent:
+            found += [int(entry.name), *workers_of(int(entry.name))]
+    return found
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def start(folder: Path, per_class: int, workers: int) -> subprocess.Popen[bytes]:
+    code = (
+        "from pathlib import Path; from jetexp.jets.load import load_jets;"
+        "from jetexp.jets.settings import GenerationSettings;"
+        f"load_jets(GenerationSettings(per_class={per_class}, seed=12), ['QCD', 'W'], Path({str(folder)!r}), "
+        f"workers={workers})"
+    )
+    root = Path(production.__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment)
+
+
+def test_the_sample_is_found_again(
+    pythia_jets: Jets, generation: GenerationSettings, jets_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("jets were made again")
+
+    monkeypatch.setattr(production._Production, "run", refuse)
+    again = load_jets(generation, ("top", "QCD", "W"), jets_folder)
+    assert again.classes == ("top", "QCD", "W")
+    assert again.with_classes(CLASSES).fingerprint == pythia_jets.fingerprint
+
+
+def test_a_larger_request_begins_with_the_same_jets_and_chunks_are_shared(
+    pythia_jets: Jets, generation: GenerationSettings, jets_folder: Path
+) -> None:
+    before = times(jets_folder)
+    smaller = load_jets(generation.model_copy(update={"per_class": 100}), CLASSES, jets_folder)
+    for label in range(3):
+        few, many = (jets.take(jets.label == label) for jets in (smaller, pythia_jets))
+        assert few.fingerprint == many.take(slice(0, 100)).fingerprint
+    two = load_jets(generation.model_copy(update={"per_class": 100}), ("W", "QCD"), jets_folder)
+    assert two.class_counts == {"W": 100, "QCD": 100}
+    assert times(jets_folder) == before
+
+
+def test_the_provenance_says_what_defines_the_sample(
+    pythia_jets: Jets, generation: GenerationSettings
+) -> None:
+    provenance = pythia_jets.provenance
+    assert provenance["settings"] == generation.model_dump(mode="json")
+    assert set(provenance["physics"]["versions"]) == {"pythia8mc", "fastjet"}
+    assert "weights" in provenance["selection"]
+    assert "not used in training" in provenance["selection"]
+
+
+def test_a_damaged_chunk_is_made_again(
+    pythia_jets: Jets,
+    generation: GenerationSettings,
+    jets_folder: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(jets_folder / "chunks", tmp_path / "chunks")
+    (chunk,) = tmp_path.glob("chunks/*/W/*.parquet")
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(data)
+    (chunk.parent / ".000009.parquet.remains.parquet").touch()
+    with caplog.at_level(logging.WARNING):
+        again = load_jets(generation, CLASSES, tmp_path, workers=1)
+    assert "It is made again" in caplog.text
+    assert again.fingerprint == pythia_jets.fingerprint
+    assert [path.name for path in chunk.parent.iterdir()] == ["000000.parquet"]
+
+
+def test_names_of_samples_tell_them_apart(tmp_path: Path) -> None:
+    base = GenerationSettings(per_class=10, seed=1)
+    name = sample_folder(base, ["W", "QCD"], tmp_path).name
+    assert name.startswith("pythia-QCD-W-10-seed1-")
+    assert sample_folder(base, ["QCD", "W"], tmp_path).name == name
+    other = base.model_copy(update={"radius": 0.8})
+    assert sample_folder(other, ["QCD", "W"], tmp_path).name != name
+
+
+@pytest.mark.slow
+def test_a_kill_half_way_costs_no_finished_chunk_and_changes_no_jet(tmp_path: Path) -> None:
+    killed, other = tmp_path / "killed", tmp_path / "other"
+    process = start(killed, 300, 1)
+    until(lambda: times(killed))
+    started = workers_of(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until(lambda: not any(map(alive, started)), 60)
+    before = times(killed)
+    assert len(before) == 1
+    assert not list(killed.glob("pythia-*"))
+
+    # two processes ask for the sample, and each chunk is made once
+    beside = start(killed, 300, 1)
+    settings = GenerationSettings(per_class=300, seed=12)
+    jets = load_jets(settings, ["QCD", "W"], killed, workers=1)
+    assert beside.wait(120) == 0
+    after = times(killed)
+    assert len(after) == 2
+    assert {path: after[path] for path in before} == before
+    assert load_jets(settings, ["QCD", "W"], other, workers=2).fingerprint == jets.fingerprint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("pause", [0.0, 2.0])
+def test_no_worker_outlives_its_parent(tmp_path: Path, sent: signal.Signals, pause: float) -> None:
+    process = start(tmp_path, 100_000, 2)
+    until(lambda: len(workers_of(process.pid)) >= 2)
+    time.sleep(pause)
+    started = workers_of(process.pid)
+    process.send_signal(sent)
+    assert process.wait(60) != 0
+    until(lambda: not any(map(alive, started)), 60)
+    assert [path.name for path in tmp_path.iterdir()] == ["chunks"]
+
+
+def test_a_full_disk_is_a_sentence(
+    pythia_jets: Jets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jetexp.jets.store.write_table", full)
+    with pytest.raises(JetexpError, match=r"cannot be written: No space left on device\."):
+        production.write_jets(pythia_jets, tmp_path / "sample")
+    assert os.listdir(tmp_path) == []
