@@ -1,0 +1,96 @@
+"""Which figures a run gets; the one door to ``jetexp.plots``.
+
+::
+
+    for name, figure in figures_of_run(evaluation, history).items():        # a trial, a seed
+        recorder.figure(name, figure)
+    figures_of_parent(summary, evaluations, histories, trials, best=0)      # everything
+    rejection_comparison({"first run": evaluation.rejection, "second run": summary.curve})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from jetexp.evaluation.report import Evaluation, Summary
+from jetexp.plots.compare import rejection_comparison
+from jetexp.plots.curves import rejection, rejection_over_seeds, roc, roc_over_seeds
+from jetexp.plots.images import class_sums, examples, misidentified
+from jetexp.plots.learning import History, learning_curves
+from jetexp.plots.scores import confusion, scores, thresholds
+from jetexp.plots.search import Trial, search_overview
+
+__all__ = ["figures_of_parent", "figures_of_run", "rejection_comparison", "search_overview"]
+
+
+def figures_of_run(evaluation: Evaluation, history: History | None = None) -> dict[str, Figure]:
+    """Draw what every child run carries.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Of one trained network on one part.
+    history : History, optional
+        How it was fitted.
+
+    Returns
+    -------
+    dict of str to Figure
+        ROC, rejection and scores; learning curves, if there is a history.
+    """
+    figures = {"roc": roc(evaluation), "rejection": rejection(evaluation), "scores": scores(evaluation)}
+    if history is not None:
+        figures["learning_curves"] = learning_curves(history)
+    return figures
+
+
+def figures_of_parent(
+    summary: Summary,
+    evaluations: Sequence[Evaluation],
+    histories: Sequence[History] = (),
+    trials: Sequence[Trial] = (),
+    *,
+    objective: str = "val_auc",
+    best: int = 0,
+) -> dict[str, Figure]:
+    """Draw everything about one execution.
+
+    Parameters
+    ----------
+    summary : Summary
+        Over seeds.
+    evaluations : sequence of Evaluation
+        One a seed.
+    histories : sequence of History
+        One a seed.
+    trials : sequence of Trial
+        Of the search, if there was one.
+    objective : str
+        What the search was judged by.
+    best : int
+        The seed whose scores, mistakes and images are shown.
+
+    Returns
+    -------
+    dict of str to Figure
+        By name; those of images only where that seed was evaluated with images.
+    """
+    chosen = evaluations[best]
+    figures = {
+        "roc": roc_over_seeds(summary, evaluations),
+        "rejection": rejection_over_seeds(summary, evaluations),
+        "scores": scores(chosen),
+        "thresholds": thresholds(chosen),
+        "confusion": confusion(chosen),
+    }
+    if chosen.mistakes is not None:
+        figures["examples"] = examples(chosen)
+        figures["class_sums"] = class_sums(chosen)
+        figures["misidentified"] = misidentified(chosen)
+    if histories:
+        figures["learning_curves"] = learning_curves(*histories)
+    if trials:
+        figures["search"] = search_overview(trials, objective)
+    return figures
