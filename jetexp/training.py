@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from jetexp.errors import JetexpError
+from jetexp.taggers.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
+    from rich.progress import Progress
+
+__all__ = [
+    "History",
+    "NullRecorder",
+    "Parts",
+    "Recorder",
+    "Sample",
+    "devices",
+    "fit",
+    "network_summary",
+    "predict",
+]
+
+logger = logging.getLogger(__name__)
+
+# a probability of exactly zero has no logarithm; Keras clips its own loss at the same value
+SMALLEST_PROBABILITY = 1e-7
 
 
 class Recorder(Protocol):
@@ -43,3 +70,295 @@ class Recorder(Protocol):
 
     def child(self, name: str) -> AbstractContextManager[Recorder]:
         """Open a child run: finished when the block ends, failed with a traceback if it raises."""
+
+
+class NullRecorder:
+    """A recorder that keeps nothing, for tests and benchmarks."""
+
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        """Forget settings."""
+
+    def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Forget numbers."""
+
+    def curve(self, name: str, steps: Any, values: Any) -> None:
+        """Forget a curve."""
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Forget a figure."""
+
+    def result(self, name: str, content: Any) -> None:
+        """Forget a result."""
+
+    def text(self, name: str, content: str) -> None:
+        """Forget text."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Forget tags."""
+
+    def network(self, network: keras.Model) -> None:
+        """Forget a network."""
+
+    def child(self, name: str) -> AbstractContextManager[Recorder]:
+        """Return this recorder again."""
+        return nullcontext(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Images and labels.
+
+    Attributes
+    ----------
+    images : ndarray of float32, shape (N, rows, columns, channels)
+        What a network takes.
+    label : ndarray of int64, shape (N,)
+        Index of each image's class.
+    """
+
+    images: npt.NDArray[np.float32]
+    label: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.label):
+            raise ValueError(f"there are {len(self.images)} images but {len(self.label)} labels")
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a fit may see: the test part is none of its business.
+
+    Attributes
+    ----------
+    train : Sample
+        Fitted to.
+    validation : Sample
+        Judged by, once an epoch.
+    signal : int
+        Index of the signal class, for ``val_auc``.
+    """
+
+    train: Sample
+    validation: Sample
+    signal: int
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation"):
+            is_signal = getattr(self, name).label == self.signal
+            if not is_signal.any() or is_signal.all():
+                kind = "background" if is_signal.any() else "signal"
+                raise JetexpError(
+                    f"The {name} part ({len(is_signal)} jets) holds no {kind} jets: "
+                    "take more jets, or another split."
+                )
+
+
+@dataclass(frozen=True)
+class History:
+    """How a fit went, epoch by epoch.
+
+    Attributes
+    ----------
+    loss, accuracy : tuple of float
+        Cross-entropy and accuracy on the training jets, averaged over the epoch's steps, with dropout.
+    val_loss, val_accuracy, val_auc : tuple of float
+        Cross-entropy, accuracy and area under the ROC curve of signal against all else, on the
+        validation jets, after the epoch.
+    seconds : tuple of float
+        Wall time of the epoch, validation included.
+    best_epoch : int
+        The epoch, counted from 1, whose weights the network ended with.
+    """
+
+    loss: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    val_loss: tuple[float, ...]
+    val_accuracy: tuple[float, ...]
+    val_auc: tuple[float, ...]
+    seconds: tuple[float, ...]
+    best_epoch: int
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs fitted."""
+        return len(self.loss)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-serialisable content."""
+        return asdict(self)
+
+
+def predict(
+    network: keras.Model, images: npt.NDArray[np.float32], batch_size: int = 1024
+) -> npt.NDArray[np.float32]:
+    """Score images, in batches.
+
+    Parameters
+    ----------
+    network : keras.Model
+        A network.
+    images : ndarray of float32, shape (N, rows, columns, channels)
+        What it takes; N may be zero.
+    batch_size : int
+        Images a batch.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, classes)
+        One score a class.
+    """
+    import keras
+
+    scores = np.zeros((len(images), network.output_shape[-1]), dtype=np.float32)
+    # called, not `predict`, which first compiles for about a second: longer than most samples take
+    for start in range(0, len(images), batch_size):
+        batch = slice(start, start + batch_size)
+        scores[batch] = keras.ops.convert_to_numpy(network(images[batch], training=False))
+    return scores
+
+
+def fit(
+    network: keras.Model,
+    parts: Parts,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    recorder: Recorder,
+    progress: Progress | None = None,
+    description: str = "fit",
+) -> History:
+    """Fit a network, and leave it with the last or the best weights.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Changed in place.
+    parts : Parts
+        Jets to fit to and to be judged by.
+    settings : TrainingSettings
+        How long, how fast.
+    seed : int
+        Seed of shuffling and dropout.
+    recorder : Recorder
+        Given ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy`` and ``val_auc`` after each
+        epoch, the first being step 1.
+    progress : rich.progress.Progress, optional
+        Where a bar of the epochs is shown meanwhile; see :func:`jetexp.console.progress`.
+    description : str
+        What stands before the bar.
+
+    Returns
+    -------
+    History
+        All that was recorded.
+
+    Raises
+    ------
+    JetexpError
+        If the loss stops being a finite number.
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    network.compile(
+        optimizer=keras.optimizers.Adam(_learning_rate(settings, len(parts.train))),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    epochs: list[dict[str, float]] = []
+    best, best_weights = 0, None
+    bar = None if progress is None else progress.add_task(description, total=settings.epochs, rate="")
+    for epoch in range(settings.epochs):
+        epochs.append(_one_epoch(network, parts, settings, epoch))
+        recorder.metrics({k: v for k, v in epochs[-1].items() if k != "seconds"}, step=epoch + 1)
+        logger.debug("%s: epoch %d: %s", description, epoch + 1, epochs[-1])
+        if epochs[-1]["val_loss"] <= epochs[best]["val_loss"]:
+            best, best_weights = epoch, network.get_weights() if settings.best_weights else None
+        if progress is not None and bar is not None:
+            progress.update(bar, advance=1, rate=f"val_auc {epochs[-1]['val_auc']:.4f}")
+        if settings.patience is not None and epoch - best >= settings.patience:
+            break
+    if best_weights is not None:
+        network.set_weights(best_weights)
+    if progress is not None and bar is not None:
+        progress.remove_task(bar)
+    columns = {name: tuple(values[name] for values in epochs) for name in epochs[0]}
+    return History(**columns, best_epoch=(best if settings.best_weights else len(epochs) - 1) + 1)
+
+
+def _learning_rate(settings: TrainingSettings, jets: int) -> Any:
+    """Return the learning rate, or its schedule over all steps."""
+    import keras
+
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    steps = settings.epochs * -(-jets // settings.batch_size)
+    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
+
+
+def _one_epoch(
+    network: keras.Model, parts: Parts, settings: TrainingSettings, epoch: int
+) -> dict[str, float]:
+    """Pass over the training jets once, then judge by the validation jets."""
+    started = time.perf_counter()
+    train, validation = parts.train, parts.validation
+    fitted = network.fit(train.images, train.label, batch_size=settings.batch_size, verbose=0)
+    values = {name: float(fitted.history[name][0]) for name in ("loss", "accuracy")}
+    scores = predict(network, validation.images)
+    if not (np.isfinite(values["loss"]) and np.isfinite(scores).all()):
+        raise JetexpError(
+            f"The loss was no longer a number in epoch {epoch + 1}, with learning_rate "
+            f"{settings.learning_rate:g}: a smaller one would be right."
+        )
+    return (
+        values
+        | _validation(scores, validation.label, parts.signal)
+        | {"seconds": time.perf_counter() - started}
+    )
+
+
+def _validation(
+    scores: npt.NDArray[np.float32], label: npt.NDArray[np.int64], signal: int
+) -> dict[str, float]:
+    from sklearn.metrics import roc_auc_score
+
+    of_truth = np.maximum(scores[np.arange(len(label)), label], SMALLEST_PROBABILITY)
+    return {
+        "val_loss": float(-np.log(of_truth.astype(np.float64)).mean()),
+        "val_accuracy": float((scores.argmax(axis=1) == label).mean()),
+        "val_auc": float(roc_auc_score(label == signal, scores[:, signal])),
+    }
+
+
+def devices() -> list[str]:
+    """List the devices that Keras found.
+
+    Returns
+    -------
+    list of str
+        Such as ``["cpu:0"]``.
+    """
+    import keras
+
+    return [str(device) for device in keras.distribution.list_devices()]
+
+
+def network_summary(network: keras.Model) -> str:
+    """Describe a network layer by layer.
+
+    Parameters
+    ----------
+    network : keras.Model
+        A network.
+
+    Returns
+    -------
+    str
+        Keras's own table: layers, output shapes, numbers of parameters.
+    """
+    lines: list[str] = []
+    network.summary(print_fn=lines.append)
+    return "\n".join(lines)

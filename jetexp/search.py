@@ -1,0 +1,296 @@
+"""Search for hyperparameters with KerasTuner, whose manners all stay in here."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from jetexp.console import progress as console_progress
+from jetexp.errors import JetexpError
+from jetexp.experiment import Choices, Experiment, SearchSettings
+from jetexp.taggers.catalogue import build_network
+from jetexp.taggers.settings import TrainingSettings
+from jetexp.training import Parts, Recorder, fit, predict
+
+if TYPE_CHECKING:
+    import keras
+    from keras_tuner import HyperParameters, Oracle
+    from rich.progress import Progress
+
+__all__ = ["SearchResult", "Trial", "search"]
+
+logger = logging.getLogger(__name__)
+
+OnTrialEnd = Callable[[Recorder, "keras.Model", npt.NDArray[np.float32]], None]
+# KerasTuner's own entries among the hyperparameters of a Hyperband trial begin so
+OWN_ENTRIES = "tuner/"
+# and this one says how many epochs its trial gets
+OWN_EPOCHS = "tuner/epochs"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a search.
+
+    Attributes
+    ----------
+    name : str
+        Name of its child run, such as ``trial-00``.
+    status : {"finished", "failed"}
+        How it ended.
+    hyperparameters : dict
+        The values tried.
+    epochs : int
+        Epochs it was given.
+    objective : float, optional
+        What it reached at its best epoch; none if it failed.
+    seconds : float
+        Wall time.
+    reason : str
+        Why it failed, else empty.
+    """
+
+    name: str
+    status: Literal["finished", "failed"]
+    hyperparameters: dict[str, Any]
+    epochs: int
+    objective: float | None
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes
+    ----------
+    best : dict
+        Hyperparameters of the best trial.
+    best_trial : str
+        Its name.
+    objective : str
+        What was judged by: ``val_auc`` (larger is better) or ``val_loss`` (smaller is).
+    trials : tuple of Trial
+        All trials, in the order they ran.
+    """
+
+    best: dict[str, Any]
+    best_trial: str
+    objective: str
+    trials: tuple[Trial, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-serialisable content."""
+        return asdict(self)
+
+
+def search(
+    experiment: Experiment,
+    parts: Parts,
+    *,
+    recorder: Recorder,
+    folder: Path,
+    on_trial_end: OnTrialEnd | None = None,
+) -> SearchResult:
+    """Search for the best hyperparameters, every trial a child run.
+
+    A trial that raises is a failed child run, and the search goes on. The same experiment and
+    parts give the same trials.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        With its ``search``.
+    parts : Parts
+        Jets to fit to and to be judged by.
+    recorder : Recorder
+        Of the parent run; each trial opens a child ``trial-00``, ``trial-01``, ...
+    folder : Path
+        Where KerasTuner keeps its files; must be empty or not there yet, as it would take up
+        whatever search it finds.
+    on_trial_end : callable, optional
+        Called inside each trial's child run with its recorder, the trained network, and the
+        scores of the validation jets, shape (N, classes).
+
+    Returns
+    -------
+    SearchResult
+        The best hyperparameters, and all trials.
+
+    Raises
+    ------
+    JetexpError
+        If every trial failed, or ``folder`` is not empty.
+    """
+    settings = experiment.search
+    if settings is None:
+        raise ValueError(f"experiment {experiment.name} has no search")
+    if folder.exists() and any(folder.iterdir()):
+        raise JetexpError(f"The search folder {folder} is not empty: an empty or a new one would be right.")
+    trials: list[Trial] = []
+    with _quiet_tuner(), console_progress() as display:
+        bar = display.add_task("search", total=settings.trials, rate="")
+        trial_runner = _TrialRunner(experiment, parts, recorder, on_trial_end, display)
+
+        def run(values: dict[str, Any], epochs: int) -> Trial:
+            trials.append(trial_runner.run(f"trial-{len(trials):02d}", values, epochs))
+            display.update(bar, advance=1)
+            return trials[-1]
+
+        oracle = _oracle(experiment, settings)
+        _run_trials(oracle, folder, settings, run)
+    return _result(trials, settings)
+
+
+def _result(trials: list[Trial], settings: SearchSettings) -> SearchResult:
+    sign = 1 if settings.objective == "val_auc" else -1
+    finished = [(sign * trial.objective, trial) for trial in trials if trial.objective is not None]
+    if not finished:
+        raise JetexpError(
+            f"Every one of the search's {len(trials)} trials failed, the last: {trials[-1].reason}"
+        )
+    best = max(finished, key=lambda pair: pair[0])[1]
+    logger.info("Best of %d trials: %s, %s %.4f", len(trials), best.name, settings.objective, best.objective)
+    return SearchResult(best.hyperparameters, best.name, settings.objective, tuple(trials))
+
+
+@dataclass(frozen=True)
+class _TrialRunner:
+    """Everything that all trials of one search share."""
+
+    experiment: Experiment
+    parts: Parts
+    recorder: Recorder
+    on_trial_end: OnTrialEnd | None
+    display: Progress
+
+    def run(self, name: str, values: dict[str, Any], epochs: int) -> Trial:
+        """Run one trial in a child run of its own; its failure is told, not raised."""
+        started = time.perf_counter()
+        objective, reason = None, ""
+        try:
+            with self.recorder.child(name) as child:
+                objective = self._fit(name, {"epochs": epochs, **values}, child)
+        except Exception as error:  # whatever a trial died of, the next one may live
+            objective = None
+            told = isinstance(error, JetexpError)
+            reason = str(error) if told else f"{type(error).__name__}: {error}"
+            logger.warning("%s failed: %s", name, reason, exc_info=not told)
+        status: Literal["finished", "failed"] = "failed" if objective is None else "finished"
+        return Trial(name, status, values, epochs, objective, time.perf_counter() - started, reason)
+
+    def _fit(self, name: str, values: Mapping[str, Any], child: Recorder) -> float:
+        child.parameters(values)
+        tried = self.experiment.with_hyperparameters(values)
+        network = build_network(
+            tried.tagger, self.parts.train.images.shape[1:], len(tried.classes), tried.seed
+        )
+        history = fit(
+            network,
+            self.parts,
+            tried.training,
+            seed=tried.seed,
+            recorder=child,
+            progress=self.display,
+            description=name,
+        )
+        if self.on_trial_end is not None:
+            self.on_trial_end(child, network, predict(network, self.parts.validation.images))
+        reached = history.val_auc if self._objective == "val_auc" else history.val_loss
+        return reached[history.best_epoch - 1]
+
+    @property
+    def _objective(self) -> str:
+        return self.experiment.search.objective if self.experiment.search else ""
+
+
+@contextmanager
+def _quiet_tuner() -> Iterator[None]:
+    """Hide KerasTuner's use of deprecated functions, and what its oracle finds hard to fit in few points."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for name in ("currentThread", "getName"):
+            warnings.filterwarnings("ignore", rf"{name}\(\) is deprecated", DeprecationWarning)
+        yield
+
+
+def _space(experiment: Experiment, settings: SearchSettings) -> HyperParameters:
+    """Say the search space in KerasTuner's terms."""
+    import keras_tuner
+
+    fields = {**TrainingSettings.model_fields, **type(experiment.tagger).model_fields}
+    space = keras_tuner.HyperParameters()
+    for name, values in settings.space.items():
+        # a whole number in the file may well stand for a real one: 0 for 0.0
+        is_real = fields[name].annotation is float
+        if isinstance(values, Choices):
+            choices = [float(value) for value in values.choices] if is_real else list(values.choices)
+            space.Choice(name, choices)
+        else:
+            kind = space.Float if is_real else space.Int
+            kind(name, values.min, values.max, step=values.step, sampling=values.scale)
+    return space
+
+
+def _oracle(experiment: Experiment, settings: SearchSettings) -> Oracle:
+    """Make KerasTuner's oracle, which chooses what to try next."""
+    import keras_tuner
+
+    common: dict[str, Any] = {
+        "objective": keras_tuner.Objective(
+            settings.objective, "max" if settings.objective == "val_auc" else "min"
+        ),
+        "hyperparameters": _space(experiment, settings),
+        "seed": experiment.seed + 1,  # it takes 0 for "any"
+        "max_consecutive_failed_trials": settings.trials + 1,  # else it gives up after three
+    }
+    if settings.method == "hyperband":
+        oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=settings.epochs, **common)
+        oracle.max_trials = settings.trials
+        return oracle
+    if settings.method == "random":
+        return keras_tuner.oracles.RandomSearchOracle(max_trials=settings.trials, **common)
+    # by itself it would draw three random points a hyperparameter first, more than many searches have
+    at_random = min(3 * len(settings.space), max(2, settings.trials // 2))
+    return keras_tuner.oracles.BayesianOptimizationOracle(
+        max_trials=settings.trials, num_initial_points=at_random, **common
+    )
+
+
+def _run_trials(
+    oracle: Oracle, folder: Path, settings: SearchSettings, run: Callable[[dict[str, Any], int], Trial]
+) -> None:
+    """Run the trials that the oracle asks for, and tell it what they reached.
+
+    This loop takes the place of KerasTuner's own, which swallows exceptions and prints them.
+    """
+    from keras_tuner.engine.base_tuner import BaseTuner
+
+    oracle.verbose = 0
+    BaseTuner(oracle, directory=str(folder), project_name="keras_tuner")  # tells the oracle its folder
+    while (trial := oracle.create_trial("jetexp")).status == "RUNNING":
+        asked = {name: _plain(value) for name, value in trial.hyperparameters.values.items()}
+        values = {name: value for name, value in asked.items() if not name.startswith(OWN_ENTRIES)}
+        done = run(values, asked.get(OWN_EPOCHS, values.get("epochs", settings.epochs)))
+        if done.objective is not None:
+            oracle.update_trial(trial.trial_id, {settings.objective: done.objective})
+        trial.status = "FAILED" if done.objective is None else "COMPLETED"
+        trial.message = done.reason or None
+        oracle.end_trial(trial)
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy's numbers, which some oracles give, into Python's."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,182 @@
+"""The search: the same trials for the same seed, failures told and survived."""
+
+from contextlib import contextmanager
+
+import pytest
+from toys import toy_parts
+
+from jetexp.errors import JetexpError
+from jetexp.experiment import Choices, Experiment, Range, SearchSettings
+from jetexp.images import ImageSettings
+from jetexp.jets.settings import GenerationSettings
+from jetexp.search import SearchResult, search
+from jetexp.taggers.settings import CnnSettings, TrainingSettings
+from jetexp.training import NullRecorder
+
+SPACE = {
+    "learning_rate": Range(min=1e-4, max=1e-2, scale="log"),
+    "layers": Range(min=1, max=3),
+    "dropout": Choices(choices=(0, 0.2)),
+    "schedule": Choices(choices=("constant", "cosine")),
+}
+
+
+class Children(NullRecorder):
+    """Remembers its children, and how each ended."""
+
+    def __init__(self):
+        self.children = {}
+        self.recorded = {}
+        self.steps = []
+
+    def parameters(self, values):
+        self.recorded.update(values)
+
+    def metrics(self, values, *, step=0):
+        self.steps.append(step)
+
+    @contextmanager
+    def child(self, name):
+        child = self.children[name] = Children()
+        child.status = "FAILED"
+        yield child
+        child.status = "FINISHED"
+
+
+def experiment(**search_settings) -> Experiment:
+    settings = {"method": "random", "trials": 3, "epochs": 1, "space": SPACE} | search_settings
+    return Experiment(
+        name="toy",
+        classes=("background", "signal"),
+        signal="signal",
+        jets=GenerationSettings(),
+        images=ImageSettings(pixels=12),
+        tagger=CnnSettings(width=4, dense=8),
+        training=TrainingSettings(batch_size=64),
+        search=SearchSettings(**settings),
+    )
+
+
+class Spoilt(Children):
+    """Its first children cannot even be told their parameters."""
+
+    def __init__(self, error, number):
+        super().__init__()
+        self.error, self.number = error, number
+
+    @contextmanager
+    def child(self, name):
+        with super().child(name) as child:
+            if len(self.children) <= self.number:
+                raise self.error
+            yield child
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return toy_parts(200, 100)
+
+
+def run(parts, folder, on_trial_end=None, recorder=None, **settings) -> tuple[SearchResult, Children]:
+    recorder = Children() if recorder is None else recorder
+    result = search(
+        experiment(**settings), parts, recorder=recorder, folder=folder, on_trial_end=on_trial_end
+    )
+    return result, recorder
+
+
+@pytest.fixture(scope="module")
+def searched(parts, tmp_path_factory):
+    seen = []
+
+    def on_trial_end(child, network, scores):
+        seen.append((child, network.count_params(), scores.shape))
+
+    result, recorder = run(parts, tmp_path_factory.mktemp("search"), on_trial_end, epochs=2)
+    return result, recorder, seen
+
+
+def test_every_trial_is_a_child_with_parameters_metrics_and_scores(searched):
+    result, recorder, seen = searched
+    assert [trial.name for trial in result.trials] == ["trial-00", "trial-01", "trial-02"]
+    assert list(recorder.children) == ["trial-00", "trial-01", "trial-02"]
+    for trial, (child, _, shape) in zip(result.trials, seen, strict=True):
+        assert child is recorder.children[trial.name]
+        assert child.status == "FINISHED"
+        assert child.recorded == {"epochs": 2, **trial.hyperparameters}
+        assert child.steps == [1, 2]
+        assert shape == (100, 2)
+        assert set(trial.hyperparameters) == set(SPACE)
+        assert 1e-4 <= trial.hyperparameters["learning_rate"] <= 1e-2
+        assert trial.hyperparameters["layers"] in (1, 2, 3)
+        assert type(trial.hyperparameters["dropout"]) is float
+    best = max(result.trials, key=lambda trial: trial.objective)
+    assert (result.best_trial, result.best) == (best.name, best.hyperparameters)
+
+
+def test_the_same_seed_gives_the_same_trials(searched, parts, tmp_path):
+    again, _ = run(parts, tmp_path, epochs=2)
+
+    def values(result):
+        return [(trial.hyperparameters, trial.objective) for trial in result.trials]
+
+    assert values(searched[0]) == values(again)
+
+
+@pytest.mark.parametrize(("method", "epochs"), [("bayesian", 1), ("hyperband", 2)])
+def test_other_methods(parts, tmp_path, method, epochs):
+    result, _ = run(parts, tmp_path, method=method, epochs=epochs)
+    assert 1 < len(result.trials) <= 3
+    for trial in result.trials:
+        assert all(type(value) in (int, float, str) for value in trial.hyperparameters.values())
+        assert set(trial.hyperparameters) == set(SPACE)
+        assert trial.epochs <= epochs
+
+
+def test_the_loss_is_minimised(parts, tmp_path):
+    space = {"learning_rate": Choices(choices=(1e-6, 1e-2))}
+    result, _ = run(parts, tmp_path, objective="val_loss", trials=2, space=space)
+    assert result.objective == "val_loss"
+    assert result.best == {"learning_rate": 1e-2}
+
+
+def test_failed_trials_are_failed_children_and_the_search_goes_on(parts, tmp_path, capfd):
+    spoilt = Spoilt(RuntimeError("the cat ate it"), number=4)
+    result, recorder = run(parts, tmp_path, recorder=spoilt, trials=5)
+    assert [child.status for child in recorder.children.values()] == ["FAILED"] * 4 + ["FINISHED"]
+    assert [trial.status for trial in result.trials] == ["failed"] * 4 + ["finished"]
+    assert result.trials[0].reason == "RuntimeError: the cat ate it"
+    assert result.trials[0].objective is None
+    assert result.best_trial == "trial-04"
+    assert capfd.readouterr().out == ""
+
+
+def test_a_trial_that_fails_after_its_fit_is_not_the_best(parts, tmp_path):
+    def fails(*_):
+        raise OSError("no space left")
+
+    with pytest.raises(JetexpError, match=r"the last: OSError: no space left"):
+        run(parts, tmp_path, fails, trials=1)
+
+
+def test_if_every_trial_fails_the_last_reason_is_told(parts, tmp_path):
+    spoilt = Spoilt(JetexpError("The loss went wild."), number=3)
+    with pytest.raises(JetexpError, match=r"the search's 3 trials failed, the last: The loss went wild\."):
+        run(parts, tmp_path, recorder=spoilt)
+
+
+def test_an_interrupt_is_not_swallowed(parts, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(parts, tmp_path, recorder=Spoilt(KeyboardInterrupt(), number=1))
+
+
+def test_an_old_search_is_not_taken_up(parts, tmp_path):
+    (tmp_path / "keras_tuner").mkdir()
+    with pytest.raises(JetexpError, match="is not empty"):
+        run(parts, tmp_path)
+
+
+def test_epochs_can_be_searched_too(parts, tmp_path):
+    result, recorder = run(parts, tmp_path, space={"epochs": Choices(choices=(2, 3))}, trials=1)
+    (trial,) = result.trials
+    assert trial.epochs == trial.hyperparameters["epochs"] == len(recorder.children["trial-00"].steps)
