@@ -1,0 +1,331 @@
+"""One MLflow run: what training and search record goes there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import subprocess
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_GIT_DIRTY,
+    MLFLOW_PARENT_RUN_ID,
+)
+
+from jetexp.mlflow_store import delivered, masked
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.figure import Figure
+
+    from jetexp.jets.sample import Jets
+    from jetexp.serving import ServedSettings
+
+__all__ = ["MlflowRecorder", "git_tags", "run_status"]
+
+logger = logging.getLogger(__name__)
+
+# MLflow's own limits
+METRICS_A_BATCH = 1000
+PARAMETERS_A_BATCH = 100
+DIGEST_LENGTH = 36
+SOURCE_LENGTH = 60_000
+
+
+class MlflowRecorder:
+    """Records to one MLflow run; implements :class:`jetexp.training.Recorder`.
+
+    Parameters
+    ----------
+    client : mlflow.MlflowClient
+        As :func:`jetexp.mlflow_store.connect` gives it.
+    run : mlflow.entities.Run
+        The run to record to.
+    served : ServedSettings, optional
+        What a network needs to be served; without it, networks cannot be recorded.
+    prefix : str
+        Put before the names of parameters.
+
+    Attributes
+    ----------
+    client : mlflow.MlflowClient
+        For what a recorder does not do.
+    run_id, experiment_id : str
+        Of the MLflow run.
+    name : str
+        The run's name.
+    model_uri : str or None
+        Address of the network recorded last.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        run: Run,
+        *,
+        served: ServedSettings | None = None,
+        prefix: str = "",
+    ) -> None:
+        self.client = client
+        self.run_id: str = run.info.run_id
+        self.experiment_id: str = run.info.experiment_id
+        self.name: str = run.info.run_name
+        self.model_uri: str | None = None
+        self._served = served
+        self._prefix = prefix
+
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        """Record settings, once each; nested ones under names joined by dots.
+
+        Parameters
+        ----------
+        values : mapping
+            Names and values.
+        """
+        flat = [Param(f"{self._prefix}{name}", str(value)) for name, value in _flattened(values)]
+        for start in range(0, len(flat), PARAMETERS_A_BATCH):
+            batch = flat[start : start + PARAMETERS_A_BATCH]
+            delivered(self.client.log_batch, self.run_id, params=batch)
+
+    def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Record numbers at a step (epoch); one that is not finite is left out.
+
+        Parameters
+        ----------
+        values : mapping
+            Names and numbers.
+        step : int
+            The epoch, or 0.
+        """
+        self._log_metrics([(name, float(value), step) for name, value in values.items()])
+
+    def curve(self, name: str, steps: Any, values: Any) -> None:
+        """Record a whole curve as one stepped metric; points that are not finite are left out.
+
+        Parameters
+        ----------
+        name : str
+            Name of the metric.
+        steps : array-like of int, shape (P,)
+            Where the points lie.
+        values : array-like of float, shape (P,)
+            The points.
+        """
+        points = zip(np.asarray(steps).tolist(), np.asarray(values, dtype=float).tolist(), strict=True)
+        self._log_metrics([(name, value, int(step)) for step, value in points])
+
+    def _log_metrics(self, points: Sequence[tuple[str, float, int]]) -> None:
+        # one time for all, kept in retries: a row delivered twice is stored once
+        now = int(time.time() * 1000)
+        rows = [Metric(name, value, now, step) for name, value, step in points if math.isfinite(value)]
+        if len(rows) < len(points):
+            missing = sorted({name for name, value, _ in points if not math.isfinite(value)})
+            logger.debug("left out of run %s, as not finite: %s", self.run_id, ", ".join(missing))
+        for start in range(0, len(rows), METRICS_A_BATCH):
+            batch = rows[start : start + METRICS_A_BATCH]
+            delivered(self.client.log_batch, self.run_id, metrics=batch)
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Record a figure as ``plots/<name>.png`` and close it.
+
+        Parameters
+        ----------
+        name : str
+            File name without its ending.
+        figure : matplotlib.figure.Figure
+            The figure; emptied afterwards.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.png"
+            figure.savefig(path, dpi=150, bbox_inches="tight")
+            delivered(self.client.log_artifact, self.run_id, str(path), "plots")
+        figure.clear()
+
+    def result(self, name: str, content: Any) -> None:
+        """Record JSON-serialisable content as ``results/<name>.json``.
+
+        Parameters
+        ----------
+        name : str
+            File name without its ending.
+        content : object
+            Lists, mappings, text and finite numbers.
+        """
+        self.text(f"results/{name}.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    def text(self, name: str, content: str) -> None:
+        """Record text under the artifact path ``name``.
+
+        Parameters
+        ----------
+        name : str
+            Path within the run's artifacts.
+        content : str
+            The text.
+        """
+        delivered(self.client.log_text, self.run_id, content, name)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Tag the run.
+
+        Parameters
+        ----------
+        values : mapping
+            Names and texts.
+        """
+        tags = [RunTag(name, str(value)) for name, value in values.items()]
+        delivered(self.client.log_batch, self.run_id, tags=tags)
+
+    def jets(self, jets: Jets, name: str, context: str) -> None:
+        """Record which jets the run used: name, source, fingerprint and counts.
+
+        Parameters
+        ----------
+        jets : Jets
+            The sample.
+        name : str
+            What to call it, such as ``"w_vs_qcd-test"``.
+        context : str
+            What it was used for: ``"training"``, ``"validation"`` or ``"test"``.
+        """
+        fingerprint = jets.fingerprint
+        dataset = Dataset(
+            name=name,
+            digest=fingerprint[:DIGEST_LENGTH],
+            source_type="jetexp",
+            source=json.dumps(jets.provenance)[:SOURCE_LENGTH],
+            profile=json.dumps({"jets": len(jets), **jets.class_counts, "fingerprint": fingerprint}),
+        )
+        entry = DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])
+        delivered(self.client.log_inputs, self.run_id, [entry])
+
+    def network(self, network: keras.Model) -> None:
+        """Record the trained network, as it would be served.
+
+        Parameters
+        ----------
+        network : keras.Model
+            From images to one probability a class. Its address is ``self.model_uri`` then.
+
+        Raises
+        ------
+        ValueError
+            If the recorder was made without ``served``.
+        """
+        if self._served is None:
+            raise ValueError("this recorder was opened without what a network needs to be served")
+        from jetexp.serving import log_tagger
+
+        served = self._served
+        self.model_uri = delivered(
+            log_tagger, network, served, run_id=self.run_id, experiment_id=self.experiment_id
+        )
+
+    @contextmanager
+    def child(self, name: str) -> Iterator[MlflowRecorder]:
+        """Open a child run: FINISHED when the block ends, else FAILED or KILLED.
+
+        Parameters
+        ----------
+        name : str
+            Name of the run.
+
+        Yields
+        ------
+        MlflowRecorder
+            Records to the child run.
+        """
+        tags = {**resolve_tags(), **git_tags(), MLFLOW_PARENT_RUN_ID: self.run_id}
+        run = delivered(self.client.create_run, self.experiment_id, tags=tags, run_name=name)
+        recorder = MlflowRecorder(self.client, run, served=self._served)
+        with run_status(recorder):
+            yield recorder
+
+    def end(self, status: str) -> None:
+        """End the run.
+
+        Parameters
+        ----------
+        status : {"FINISHED", "FAILED", "KILLED"}
+            How.
+        """
+        delivered(self.client.set_terminated, self.run_id, status)
+
+
+def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off INT and TERM, lest they come between a run and its last status."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def run_status(recorder: MlflowRecorder) -> Iterator[None]:
+    """End the run as the block ended: FINISHED, FAILED with the traceback, or KILLED."""
+    try:
+        yield
+    except BaseException as error:
+        with _undisturbed():
+            try:
+                if isinstance(error, Exception):
+                    recorder.text("traceback.txt", masked("".join(traceback.format_exception(error))))
+                    recorder.end("FAILED")
+                else:
+                    recorder.end("KILLED")
+            except Exception as second:
+                # what went wrong first is what the user must see
+                logger.warning("run %s could not be ended: %s", recorder.run_id, masked(str(second)))
+        raise
+    with _undisturbed():
+        recorder.end("FINISHED")
+
+
+def git_tags() -> dict[str, str]:
+    """Say which commit this code is, where it lies in a git repository.
+
+    Returns
+    -------
+    dict
+        MLflow's tags for commit and uncommitted changes; empty outside a repository.
+    """
+    package = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(package), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    try:
+        # an installed copy may lie inside somebody else's repository
+        git("ls-files", "--error-unmatch", "__init__.py")
+        changes = git("status", "--porcelain", "--untracked-files=no")
+        return {MLFLOW_GIT_COMMIT: git("rev-parse", "HEAD"), MLFLOW_GIT_DIRTY: str(bool(changes)).lower()}
+    except (OSError, subprocess.SubprocessError):
+        return {}

@@ -1,0 +1,236 @@
+"""The served tagger: what it takes, what it refuses, and that it answers as offline."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from jetexp.errors import ModelError
+from jetexp.images import ImageSettings, make_images
+from jetexp.jets.pixels import jets_from_images
+from jetexp.serving import CODE, RawImageError, ServedSettings, check_images, load_tagger, probabilities
+from jetexp.taggers.catalogue import build_network
+from jetexp.taggers.settings import CnnSettings
+from jetexp.tracking import open_parent
+from jetexp.training import predict
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def served():
+    return ServedSettings(classes=("QCD", "W"), signal="W", images=ImageSettings())
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_network(CnnSettings(layers=2, width=4, dense=8), (24, 24, 1), 2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(5)
+    return rng.exponential(20, (700, 40, 40)) * (rng.random((700, 40, 40)) < 0.04)
+
+
+@pytest.fixture
+def logged(mlflow_store, served, network):
+    """The address of a logged network."""
+    with open_parent("e", "r", served=served) as recorder:
+        recorder.network(network)
+    return recorder.model_uri
+
+
+def refusals():
+    image = np.full((2, 40, 40), 1.0)
+    nan, negative, infinite, absurd, empty = (image.copy() for _ in range(5))
+    nan[1, 2, 3] = np.nan
+    negative[0, 0, 0] = -0.1
+    infinite[1, 0, 0] = np.inf
+    absurd[0, 5, 5] = 1e6
+    empty[1] = 0
+    return {
+        "another shape": (image[:, :30], "shape (N, 40, 40) or (N, 40, 40, 1), not (2, 30, 40)"),
+        "one image alone": (image[0], "not (40, 40)"),
+        "two channels": (np.ones((1, 40, 40, 2)), "not (1, 40, 40, 2)"),
+        "ragged": ([[[1.0, 2.0], [1.0]]], "differ among themselves"),
+        "no image": ([], "There is no image"),
+        "text": ([[["a"] * 40] * 40], "must be numbers"),
+        "a table": ({"a": 1}, "as an array"),
+        "NaN": (nan, "Pixel (2, 3) of image 1 is not a finite number"),
+        "infinity": (infinite, "Pixel (0, 0) of image 1 is not a finite number"),
+        "negative": (negative, "Pixel (0, 0) of image 0 is negative"),
+        "absurd": (absurd, "Pixel (5, 5) of image 0 is above 13000 GeV"),
+        "empty": (empty, "Image 1 has no energy"),
+    }
+
+
+@pytest.mark.parametrize("kind", refusals())
+def test_images_that_cannot_be_judged_are_refused_in_one_sentence(kind):
+    given, sentence = refusals()[kind]
+    with pytest.raises(RawImageError) as caught:
+        check_images(given)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "uint8"])
+@pytest.mark.parametrize("shape", [(3, 40, 40), (3, 40, 40, 1)])
+def test_images_of_any_number_type_come_to_one_form(dtype, shape):
+    given = np.arange(4800).reshape(shape) % 200
+    taken = check_images(given.astype(dtype))
+    assert taken.dtype == np.float32
+    assert np.array_equal(taken, given.reshape(3, 40, 40))
+
+
+def test_probabilities_are_those_of_training(network, served, images):
+    jets = jets_from_images(images, half_width=1.0)
+    expected = predict(network, make_images(jets, served.images))
+    answer = probabilities(network, images, served)
+    assert answer.shape == (700, 2)
+    assert np.abs(answer - expected).max() < 1e-5
+    assert np.ptp(answer[:, 0]) > 1e-3
+
+
+def test_the_logged_model_loads_without_pickle_and_gives_the_same(
+    logged, network, served, images, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    model = mlflow.pyfunc.load_model(logged)
+    assert np.abs(model.predict(images) - probabilities(network, images, served)).max() < 1e-5
+    assert model.metadata.metadata == {"classes": ["QCD", "W"], "signal": "W"}
+    with pytest.raises(mlflow.exceptions.MlflowException, match="is negative") as caught:
+        model.predict(-images)
+    assert caught.value.get_http_status_code() == 400
+
+
+def test_the_logged_model_belongs_to_its_run_and_holds_little(logged):
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("e")
+    (model,) = client.search_logged_models([experiment.experiment_id])
+    assert f"models:/{model.model_id}" == logged
+    assert client.get_run(model.source_run_id).outputs.model_outputs[0].model_id == model.model_id
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=logged))
+    kept = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    kept.discard("registered_model_meta")  # MLflow's, of the download
+    assert kept == {f"code/jetexp/{name}" for name in CODE} | {
+        "MLmodel",
+        "artifacts/network.keras",
+        "artifacts/settings.json",
+        "conda.yaml",
+        "input_example.json",
+        "python_env.yaml",
+        "requirements.txt",
+        "served_model.py",
+        "serving_input_example.json",
+    }
+    named = {line.partition("==")[0] for line in (folder / "requirements.txt").read_text().split()}
+    assert named == {"keras", "mlflow", "numpy", "pydantic", "tensorflow"}
+
+
+def test_logging_a_compiled_network_leaves_its_optimizer_behind(mlflow_store, served, network):
+    network.compile(optimizer="adam", loss="categorical_crossentropy")
+    before = list(sys.path)
+    with open_parent("e", "r", served=served) as recorder:
+        recorder.network(network)
+    assert sys.path == before
+    loaded, settings = load_tagger(recorder.model_uri)
+    assert settings == served
+    assert not getattr(loaded, "optimizer", None)
+    for ours, theirs in zip(network.get_weights(), loaded.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_a_model_that_is_not_there_is_named(mlflow_store):
+    with pytest.raises(ModelError, match="models:/nothing/1 holds no tagger"):
+        load_tagger("models:/nothing/1")
+
+
+def test_serving_imports_the_modules_that_are_stored_with_it():
+    script = "import sys, jetexp.serving; print([n for n in sys.modules if n.partition('.')[0] == 'jetexp'])"
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = {name.partition(".")[2].replace(".", "/") for name in eval(run.stdout)}
+    stored = {name.removesuffix(".py").removesuffix("__init__").removesuffix("/") for name in CODE}
+    assert imported == stored
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def post(port, body):
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations",
+        body.encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@pytest.fixture
+def server(logged, tmp_path):
+    """A real `mlflow models serve` of a copy of the model, in an empty folder."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    model = mlflow.artifacts.download_artifacts(artifact_uri=logged, dst_path=str(tmp_path / "copy"))
+    port = free_port()
+    commands = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
+    environment |= {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    for name in ("PYTHONPATH", "MLFLOW_TRACKING_URI"):
+        environment.pop(name, None)
+    command = [shutil.which("mlflow", path=environment["PATH"]), "models", "serve", "-m", model]
+    command += ["--env-manager", "local", "-p", str(port), "-h", "127.0.0.1"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        end = time.monotonic() + 150
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
+                    break
+            except OSError:
+                assert time.monotonic() < end, (tmp_path / "log").read_text()
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.5)
+        yield port
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+@pytest.mark.slow
+def test_a_real_server_answers_as_offline_and_refuses_with_a_sentence(server, network, served, images):
+    three = images[:3]
+    offline = probabilities(network, three, served)
+    for key, shape in (("instances", (3, 40, 40)), ("inputs", (3, 40, 40)), ("inputs", (3, 40, 40, 1))):
+        status, answer = post(server, json.dumps({key: three.reshape(shape).tolist()}))
+        assert status == 200
+        assert np.abs(np.array(answer["predictions"]) - offline).max() < 1e-5
+    for kind, (given, sentence) in refusals().items():
+        if kind in ("a table", "ragged"):
+            continue  # MLflow's own parser refuses these before
+        body = json.dumps({"instances": given if isinstance(given, list) else given.tolist()})
+        status, answer = post(server, body)
+        assert 400 <= status < 500, (kind, answer)
+        assert sentence in answer, (kind, answer)
+    assert post(server, json.dumps({"instances": [[[1.0, 2.0], [1.0]]]}))[0] == 400
