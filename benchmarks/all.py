@@ -1,0 +1,21 @@
+"""Run every benchmark and print its table of ratios against a named alternative."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# benchmarks/notebook.py needs a file to read, and is no race
+SCRIPTS = ("start.py", "generation.py", "analysis.py")
+
+
+def main() -> None:
+    for script in SCRIPTS:
+        print(f"\n== {script}", flush=True)
+        subprocess.run([sys.executable, str(HERE / script)], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""The ``jetexp`` command: parse, call, print."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from jetexp.errors import JetexpError
+
+__all__ = ["jetexp", "main"]
+
+
+class _OptionalInteger(click.ParamType):
+    """A whole number, or nothing: MLproject passes an empty text where nothing was given."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value is None or isinstance(value, int):
+            return value
+        if not value.strip():
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number.", param, ctx)
+
+
+class _OptionalText(click.ParamType):
+    """Text, or nothing where it is empty."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | None:
+        return value.strip() or None if isinstance(value, str) else value
+
+
+INTEGER, TEXT = _OptionalInteger(), _OptionalText()
+jets_folder_option = click.option(
+    "--jets-folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("jets"),
+    envvar="JETEXP_JETS",
+    show_default=True,
+    show_envvar=True,
+    help="Where generated jets are kept.",
+)
+workers_option = click.option(
+    "--workers", type=INTEGER, help="Processes that generate jets; by default one a core."
+)
+classes_option = click.option(
+    "--classes", default="QCD,W", show_default=True, help="Classes, separated by commas: QCD, W, top."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="jetexp")
+@click.option("-v", "--verbose", is_flag=True, help="Show details.")
+def jetexp(verbose: bool) -> None:
+    """Tag LHC jets from their images, with every run tracked in MLflow."""
+    from jetexp.console import set_up_logging
+
+    set_up_logging(verbose=verbose)
+
+
+@jetexp.command()
+@click.argument("experiment", type=click.Path(path_type=Path))
+@click.option("--jets", type=TEXT, help="Take all jets from this file or stored sample.")
+@click.option("--per-class", type=INTEGER, help="Jets of each class.")
+@click.option("--trials", type=INTEGER, help="Trials of the search.")
+@click.option("--epochs", type=INTEGER, help="Epochs of each trial and final fit.")
+@click.option("--seeds", type=INTEGER, help="Final fits, each from a seed of its own.")
+@click.option("--seed", type=INTEGER, help="First seed of search and fits.")
+@click.option(
+    "--new-test-sample", is_flag=True, help="Let the registered model take these test jets as its own."
+)
+@jets_folder_option
+@workers_option
+def run(
+    experiment: Path, jets_folder: Path, workers: int | None, new_test_sample: bool, **overrides: Any
+) -> None:
+    """Run the experiment of the file EXPERIMENT, from jets to registry."""
+    from jetexp.experiment import override, read_experiment
+
+    resolved = override(read_experiment(experiment), **overrides)
+    from jetexp.pipeline import run_experiment
+    from jetexp.tables import print_outcome
+
+    outcome = run_experiment(
+        resolved, jets_folder=jets_folder, workers=workers, new_test_sample=new_test_sample
+    )
+    print_outcome(outcome)
+
+
+@jetexp.command()
+@classes_option
+@click.option("--per-class", type=click.IntRange(min=1), default=10_000, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@jets_folder_option
+@workers_option
+def generate(classes: str, per_class: int, seed: int, jets_folder: Path, workers: int | None) -> None:
+    """Make jets with Pythia 8 and FastJet, if they are not there yet."""
+    jets = _generated(classes, per_class, seed, jets_folder, workers)
+    click.echo(f"{len(jets)} jets {jets.class_counts}, fingerprint {jets.fingerprint}, in {jets_folder}")
+
+
+@jetexp.command()
+@click.option("--format", "form", type=click.Choice(["ucl"]), default="ucl", show_default=True)
+@click.option("--classes", default="QCD,W,top", show_default=True, help="Classes, separated by commas.")
+@click.option("--per-class", type=click.IntRange(min=1), default=10_000, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File; by default the notebook's name.")
+@jets_folder_option
+@workers_option
+def export(
+    form: str,
+    classes: str,
+    per_class: int,
+    seed: int,
+    output: Path | None,
+    jets_folder: Path,
+    workers: int | None,
+) -> None:
+    """Write jets, made if they are not there yet, in a public format."""
+    from jetexp.jets.load import default_ucl_name, export_ucl
+    from jetexp.jets.settings import GenerationSettings
+
+    jets = _generated(classes, per_class, seed, jets_folder, workers)
+    path = output or Path(default_ucl_name(GenerationSettings().pt_range, per_class))
+    export_ucl(jets, path)
+    click.echo(f"{len(jets)} jets {jets.class_counts} written to {path}")
+
+
+@jetexp.command()
+@click.argument("names", metavar="RUN...", nargs=-1)
+@click.option("--runs", type=TEXT, help="The same, separated by commas.")
+@click.option("--experiment-name", type=TEXT, help="MLflow experiment in which run names are looked up.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("comparison.png"), show_default=True
+)
+def compare(names: tuple[str, ...], runs: str | None, experiment_name: str | None, output: Path) -> None:
+    """Compare runs (ids, names or models:/ addresses): one table and one figure."""
+    wanted = [*names, *(name.strip() for name in (runs or "").split(",") if name.strip())]
+    if not wanted:
+        raise click.UsageError("Name at least one run.")
+    from jetexp.compare import compare_runs
+    from jetexp.files import whole_file
+    from jetexp.tables import print_comparison
+
+    comparison = compare_runs(wanted, experiment_name=experiment_name)
+    with whole_file(output) as temporary:
+        comparison.figure.savefig(temporary, dpi=150)
+    print_comparison(comparison)
+    click.echo(f"Rejection curves: {output}")
+
+
+@jetexp.command()
+@click.argument("run_name", metavar="RUN")
+@click.option(
+    "--experiment",
+    type=click.Path(path_type=Path),
+    default=Path("experiments/w_vs_qcd.yaml"),
+    show_default=True,
+)
+@click.option(
+    "--new-test-sample", is_flag=True, help="Let the registered model take these test jets as its own."
+)
+@jets_folder_option
+def promote(run_name: str, experiment: Path, new_test_sample: bool, jets_folder: Path) -> None:
+    """Judge the model of RUN against the champion, and promote it if it wins."""
+    from jetexp.experiment import read_experiment
+
+    resolved = read_experiment(experiment)
+    from jetexp.pipeline import promote_run
+    from jetexp.tables import print_verdict
+
+    print_verdict(promote_run(resolved, run_name, jets_folder=jets_folder, new_test_sample=new_test_sample))
+
+
+def _generated(classes: str, per_class: int, seed: int, folder: Path, workers: int | None) -> Any:
+    from jetexp.jets.load import load_jets
+    from jetexp.jets.settings import GenerationSettings
+
+    names = [name.strip() for name in classes.split(",") if name.strip()]
+    return load_jets(GenerationSettings(per_class=per_class, seed=seed), names, folder, workers=workers)
+
+
+def _stop(number: int, frame: Any) -> NoReturn:
+    # unwinds through every open run, which ends KILLED; the shell's convention for the status
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one sentence and status 2, without a traceback."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        jetexp.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except JetexpError as error:
+        logging.getLogger("jetexp").debug("", exc_info=error)
+        click.echo(f"jetexp: {error}", err=True)
+        sys.exit(2)

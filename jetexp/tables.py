@@ -1,0 +1,140 @@
+"""What a finished command prints: tables and where to look."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from jetexp.evaluation.report import Measurement
+
+if TYPE_CHECKING:
+    from jetexp.compare import Comparison
+    from jetexp.pipeline import Outcome
+    from jetexp.registry import Verdict
+
+__all__ = ["print_comparison", "print_outcome", "print_verdict"]
+
+COLUMNS = {
+    "accuracy": "accuracy",
+    "auc": "AUC",
+    "rejection_30": "rejection 30 %",
+    "rejection_50": "rejection 50 %",
+    "rejection_80": "rejection 80 %",
+}
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column(first, no_wrap=True)
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _cells(numbers: Mapping[str, object]) -> list[str]:
+    return [str(numbers[name]) if name in numbers else "" for name in COLUMNS]
+
+
+def _console() -> Console:
+    # a log file is read later at any width: lines are not folded to an imagined terminal
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Print an execution's test numbers, what the registry made of it, and where to look.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        Of :func:`jetexp.pipeline.run_experiment`.
+    """
+    console = _console()
+    jets = " + ".join(
+        f"{count} {name}" for name, count in zip(outcome.summary.classes, outcome.summary.counts, strict=True)
+    )
+    table = _table(f"{outcome.experiment.name}: {jets} test jets", "final fit")
+    for one in outcome.fits:
+        label = f"{one.name} (best on validation)" if one is outcome.best else one.name
+        table.add_row(label, *_cells(one.test.measurements()))
+    table.add_section()
+    over_seeds = outcome.summary.measurements
+    table.add_row(
+        "mean ± statistical error",
+        *_cells({name: Measurement(one.mean, one.error, one.is_limit) for name, one in over_seeds.items()}),
+    )
+    spreads = {name: f"{one.spread:.2g}" for name, one in over_seeds.items() if one.spread is not None}
+    if spreads:
+        table.add_row("spread over seeds", *_cells(spreads))
+    console.print(table)
+    if outcome.verdict is not None:
+        print_verdict(outcome.verdict)
+    console.print(f"Run {outcome.run_id}, {outcome.seconds / 60:.1f} minutes.", highlight=False)
+    store = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    if store.startswith("http"):
+        from jetexp.mlflow_store import masked
+
+        console.print(f"Look at it in the MLflow UI at {masked(store)}", highlight=False, soft_wrap=True)
+    else:
+        console.print(
+            f"Look at it with: mlflow ui --backend-store-uri {store}", highlight=False, soft_wrap=True
+        )
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """Print what the registry made of a candidate.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        Of :func:`jetexp.registry.judge`.
+    """
+    console = _console()
+    comparison = verdict.decision.comparison
+    if comparison is not None:
+        table = Table(
+            title="Gate: as served, on raw images of the same test jets",
+            title_justify="left",
+            box=SIMPLE_HEAD,
+        )
+        table.add_column("model", no_wrap=True)
+        table.add_column(f"rejection at {100 * comparison.signal_efficiency:g} %", justify="right")
+        for label, point in (
+            (f"candidate, version {verdict.version}", comparison.a),
+            (f"champion, version {verdict.champion}", comparison.b),
+        ):
+            sign = ">" if point.is_limit else ""
+            error = "" if point.error is None else f" ± {point.error:.1f}"
+            table.add_row(label, f"{sign}{point.rejection:.1f}{error}")
+        console.print(table)
+    console.print(
+        f"{verdict.name} version {verdict.version}: {verdict.decision.outcome}. {verdict.decision.reason}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if verdict.decision.promoted:
+        console.print(
+            f"Serve it with: mlflow models serve -m models:/{verdict.name}@champion --env-manager local",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print several runs side by side.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Of :func:`jetexp.compare.compare_runs`.
+    """
+    table = _table("", "run")
+    table.add_column("jets")
+    for run in comparison.runs:
+        table.add_row(run.name, *_cells(run.numbers), run.part)
+    _console().print(table)

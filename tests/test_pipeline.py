@@ -1,0 +1,171 @@
+"""An experiment from jets to registry, on a small budget, with real jets and a real MLflow store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from jetexp.errors import ModelError
+from jetexp.evaluation.report import Measurement
+from jetexp.experiment import Experiment, override, read_experiment
+from jetexp.images import make_images
+from jetexp.jets.sample import Jets
+from jetexp.jets.store import write_jets
+from jetexp.pipeline import Outcome, promote_run, run_experiment
+from jetexp.tables import print_outcome
+
+ROOT = Path(__file__).parent.parent
+TRIALS, EPOCHS, SEEDS = 2, 2, 2
+
+
+@dataclass(frozen=True)
+class Executed:
+    experiment: Experiment
+    outcome: Outcome
+    client: MlflowClient
+    folder: Path
+    jets: Jets
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory, pythia_jets: Jets) -> Iterator[Executed]:
+    folder = tmp_path_factory.mktemp("execution")
+    jets = pythia_jets.with_classes(("QCD", "W"))
+    write_jets(jets, folder / "sample")
+    experiment = override(
+        read_experiment(ROOT / "experiments" / "w_vs_qcd.yaml"),
+        jets=str(folder / "sample"),
+        trials=TRIALS,
+        epochs=EPOCHS,
+        seeds=SEEDS,
+    )
+    before = mlflow.get_tracking_uri()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        outcome = run_experiment(experiment, jets_folder=folder / "jets")
+        yield Executed(experiment, outcome, MlflowClient(), folder, jets)
+        mlflow.set_tracking_uri(before)
+
+
+def test_every_run_stands_under_the_parent_and_is_finished(executed: Executed) -> None:
+    client = executed.client
+    parent = client.get_run(executed.outcome.run_id)
+    runs = client.search_runs([parent.info.experiment_id])
+    names = {run.info.run_name for run in runs}
+    assert names == {"w_vs_qcd", "trial-00", "trial-01", "seed-00", "seed-01"}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        if run.info.run_id != parent.info.run_id:
+            assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+def test_every_child_has_parameters_epochs_validation_plots_and_model(executed: Executed) -> None:
+    client = executed.client
+    parent = client.get_run(executed.outcome.run_id)
+    for run in client.search_runs([parent.info.experiment_id]):
+        if run.info.run_id == parent.info.run_id:
+            continue
+        assert "learning_rate" in run.data.params
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "val_auc"):
+            assert [point.step for point in client.get_metric_history(run.info.run_id, name)] == [1, 2]
+        assert {"validation_auc", "validation_rejection_50"} <= set(run.data.metrics)
+        assert client.get_metric_history(run.info.run_id, "validation_rejection_curve")
+        plots = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
+        assert {"plots/validation_roc.png", "plots/validation_rejection.png"} <= plots
+        assert run.outputs.model_outputs
+        is_final = run.info.run_name.startswith("seed")
+        assert ("test_auc" in run.data.metrics) == is_final
+
+
+def test_only_the_final_fits_saw_the_test_jets_and_the_parent_holds_their_summary(executed: Executed) -> None:
+    client, outcome = executed.client, executed.outcome
+    parent = client.get_run(outcome.run_id)
+    values = [one.test.auc for one in outcome.fits]
+    assert parent.data.metrics["test_auc"] == pytest.approx(np.mean(values))
+    assert parent.data.metrics["test_auc_spread"] == pytest.approx(np.std(values, ddof=1))
+    assert parent.data.metrics["test_auc_error"] > 0
+    assert outcome.best.validation.auc == max(one.validation.auc for one in outcome.fits)
+    plots = {file.path.removeprefix("plots/") for file in client.list_artifacts(outcome.run_id, "plots")}
+    assert plots >= {
+        f"{name}.png"
+        for name in (
+            "roc",
+            "rejection",
+            "scores",
+            "thresholds",
+            "confusion",
+            "examples",
+            "class_sums",
+            "misidentified",
+            "learning_curves",
+            "search",
+        )
+    }
+    inputs = {entry.dataset.name: entry.dataset for entry in parent.inputs.dataset_inputs}
+    assert set(inputs) == {"w_vs_qcd-train", "w_vs_qcd-validation", "w_vs_qcd-test"}
+    assert parent.data.params["settings.search.trials"] == str(TRIALS)
+
+
+def test_the_first_model_is_challenger_for_its_few_test_jets(executed: Executed) -> None:
+    verdict = executed.outcome.verdict
+    assert verdict is not None
+    assert verdict.decision.outcome == "challenger"
+    assert "fewer than 1000" in verdict.decision.reason
+    model = executed.client.get_registered_model("w-vs-qcd")
+    assert {alias: str(version) for alias, version in model.aliases.items()} == {"challenger": "1"}
+    version = executed.client.get_model_version("w-vs-qcd", "1")
+    assert version.run_id == executed.outcome.best.run_id
+    assert float(version.tags["test_auc"]) == pytest.approx(executed.outcome.best.test.auc, rel=1e-4)
+    assert version.tags["experiment"] == "w_vs_qcd"
+    path = mlflow.artifacts.download_artifacts(
+        run_id=executed.outcome.run_id, artifact_path="results/gate.json"
+    )
+    assert json.loads(Path(path).read_text())["outcome"] == "challenger"
+
+
+def test_the_registered_model_answers_as_jetexp_does(executed: Executed) -> None:
+    from jetexp.serving import ServedSettings, probabilities
+
+    experiment, best = executed.outcome.experiment, executed.outcome.best
+    served = ServedSettings(classes=experiment.classes, signal=experiment.signal, images=experiment.images)
+    images = make_images(executed.jets.take(slice(0, 5)), served.raw_images)
+    model = mlflow.pyfunc.load_model("models:/w-vs-qcd@challenger")
+    np.testing.assert_allclose(model.predict(images), probabilities(best.network, images, served), atol=1e-5)
+
+
+def test_promote_registers_a_run_anew_and_names_what_is_missing(executed: Executed) -> None:
+    verdict = promote_run(
+        executed.experiment, executed.outcome.run_id, jets_folder=executed.folder, new_test_sample=True
+    )
+    assert verdict.decision.outcome == "champion"
+    assert verdict.version == "2"
+    model = executed.client.get_registered_model("w-vs-qcd")
+    assert str(model.aliases["champion"]) == "2"
+    with pytest.raises(ModelError, match="names no registered_model"):
+        promote_run(
+            executed.experiment.model_copy(update={"registered_model": None}),
+            executed.outcome.run_id,
+            jets_folder=executed.folder,
+        )
+    with pytest.raises(ModelError):
+        promote_run(executed.experiment, "no-such-run", jets_folder=executed.folder)
+
+
+def test_the_table_holds_what_was_measured(executed: Executed, capsys: pytest.CaptureFixture[str]) -> None:
+    print_outcome(executed.outcome)
+    printed = capsys.readouterr().out
+    for one in executed.outcome.fits:
+        assert str(one.test.measurements()["auc"]) in printed
+    rejection = executed.outcome.summary.measurements["rejection_50"]
+    assert str(Measurement(rejection.mean, rejection.error, rejection.is_limit)) in printed
+    assert executed.outcome.run_id in printed
+    assert "challenger" in printed
