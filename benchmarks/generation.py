@@ -2,9 +2,10 @@
 
 Run ``python benchmarks/generation.py`` (about two minutes; ``--help`` shows the sizes). It prints
 
-- events a second through the whole chain (Pythia, selection of particles, FastJet, matching,
-  constituents, Parquet on disk) on one core, against bare ``Pythia.nextBatch`` on the same settings,
-  the two taking turns so that both run under the same load;
+- events a second through the whole chain (a start of Pythia for each chunk, events, selection of
+  particles, FastJet, matching, constituents, Parquet on disk) on one core, against bare
+  ``Pythia.nextBatch`` on the same settings, the two taking turns so that both run under the same load;
+  the ratio that is judged is that of processor time, which other programs disturb least;
 - whether 1 and 2 workers, and a run killed half way and started again, give the same jets;
 - the AUC of jet pT alone for each pair of classes.
 """
@@ -22,11 +23,18 @@ from pathlib import Path
 
 from scipy.stats import mannwhitneyu
 
-from jetexp.jets.generate import EVENTS_PER_BATCH, PROCESSES, bare_batches, find_jets, start_pythia
+from jetexp.jets.generate import (
+    EVENTS_PER_BATCH,
+    EVENTS_PER_CHUNK,
+    PROCESSES,
+    bare_batches,
+    candidates,
+    start_pythia,
+)
 from jetexp.jets.load import load_jets
 from jetexp.jets.sample import concatenate
 from jetexp.jets.settings import GenerationSettings
-from jetexp.jets.store import write_chunk
+from jetexp.jets.table import write_chunk
 
 TARGET = 0.75
 
@@ -37,12 +45,21 @@ def clock() -> tuple[float, float]:
 
 
 def rates(process: str, events: int, folder: Path) -> tuple[float, float, float]:
-    """Events a second (wall) of the chain and of bare batches, and the ratio in processor time."""
+    """Events a second of the chain and of bare batches (wall), and the ratio in processor time.
+
+    The chain bears the start of Pythia, once a chunk of events; the bare batches do not.
+    """
     settings = GenerationSettings()
-    chain, bare = start_pythia(process, 1), start_pythia(process, 1)
+    bare = start_pythia(process, 1)
+    before = clock()
+    chain = start_pythia(process, 1)
+    chunks = events / EVENTS_PER_CHUNK
+    spent = {
+        "chain": [chunks * (end - start) for start, end in zip(before, clock(), strict=True)],
+        "bare": [0.0, 0.0],
+    }
     for warm in (chain, bare):
-        next(bare_batches(warm, EVENTS_PER_BATCH))
-    spent = {"chain": [0.0, 0.0], "bare": [0.0, 0.0]}
+        candidates(next(bare_batches(warm, EVENTS_PER_BATCH)), process, settings, warm)
     found = []
     for _ in range(events // EVENTS_PER_BATCH):
         # both generators are in the same state: they make the same events
@@ -50,7 +67,7 @@ def rates(process: str, events: int, folder: Path) -> tuple[float, float, float]
             before = clock()
             (batch,) = bare_batches(pythia, EVENTS_PER_BATCH)
             if name == "chain":
-                found.append(find_jets(batch, process, settings, pythia))
+                found.append(candidates(batch, process, settings, pythia))
             for index, (start, end) in enumerate(zip(before, clock(), strict=True)):
                 spent[name][index] += end - start
             del batch
@@ -105,10 +122,10 @@ def main() -> int:
         folder = Path(name)
         for process in PROCESSES:
             chain, bare, ratio = rates(process, options.events, folder)
-            passed &= chain / bare >= TARGET
+            passed &= ratio >= TARGET
             print(
                 f"{process:4} whole chain {chain:6.1f} events/s, bare nextBatch {bare:6.1f} events/s, "
-                f"ratio {chain / bare:.3f} (processor time {ratio:.3f}; target {TARGET})"
+                f"ratio {chain / bare:.2f}, of processor time {ratio:.2f} (target {TARGET})"
             )
 
         settings = GenerationSettings(per_class=options.per_class, seed=7)

@@ -6,12 +6,9 @@ import hashlib
 import json
 import logging
 import math
-import os
 import shutil
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,7 +31,9 @@ from jetexp.jets.generate import (
 from jetexp.jets.sample import Jets, concatenate
 from jetexp.jets.settings import GenerationSettings
 from jetexp.jets.spectrum import Spectrum, acceptance, fit_spectrum
-from jetexp.jets.store import MANIFEST, read_jets, read_table, write_chunk, write_jets
+from jetexp.jets.store import MANIFEST, read_jets, write_jets
+from jetexp.jets.table import read_table, write_chunk
+from jetexp.jets.workers import cores, finished_tasks
 
 __all__ = ["generated_jets", "sample_folder"]
 
@@ -45,8 +44,6 @@ SPECTRUM_CHUNKS = 20
 # of a chunk's events, the part that is accepted, before anything is known of it
 FIRST_GUESS = 0.8
 BYTES_PER_JET = 1_000
-# workers are processes already: threads within them would only get in each other's way
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 SELECTION = (
     "The sample is defined by its selection: events are generated with pTHat weighted by its power of 5 "
     "(bias2Selection), and each class is accepted against the smallest common density of jet pT. The "
@@ -113,13 +110,8 @@ def generated_jets(
             if not (target / MANIFEST).exists():
                 _clear_remains(chunks)
                 names = tuple(sorted(classes))
-                write_jets(_Production(settings, names, chunks).run(workers or _cores()), target)
+                write_jets(_Production(settings, names, chunks).run(workers or cores()), target)
     return read_jets(target).with_classes(classes)
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _check_space(settings: GenerationSettings, classes: Sequence[str], folder: Path) -> None:
@@ -127,13 +119,14 @@ def _check_space(settings: GenerationSettings, classes: Sequence[str], folder: P
     there = folder.absolute()
     while not there.exists():
         there = there.parent
-    # candidates and the sample itself
-    needed = int(len(classes) * settings.per_class * BYTES_PER_JET * (1 + 1 / FIRST_GUESS))
+    # whole chunks of candidates, and the sample itself
+    candidates = max(settings.per_class / FIRST_GUESS, EVENTS_PER_CHUNK)
+    needed = int(len(classes) * (candidates + settings.per_class) * BYTES_PER_JET)
     free = shutil.disk_usage(there).free
     if free < needed:
         raise JetexpError(
-            f"{settings.per_class} jets of each of {', '.join(classes)} need about {needed / 1e6:.0f} MB "
-            f"in {folder}, but {free / 1e6:.0f} MB are free there."
+            f"{settings.per_class} jets of each of {', '.join(classes)} need about {needed / 1e6:.1f} MB "
+            f"in {folder}, but {free / 1e6:.1f} MB are free there."
         )
 
 
@@ -162,36 +155,9 @@ def _clear_remains(chunks: Path) -> None:
         remains.unlink(missing_ok=True)
 
 
-def _watch_parent(parent: int) -> None:
-    """End this worker when its parent is gone, however that ended."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _make(process: str, seed: int, chunk: int, settings: GenerationSettings, path: Path) -> None:
     """Make one chunk, in a worker."""
-    with _quiet_stdout():
-        jets = make_chunk(process, seed, chunk, settings)
-    write_chunk(jets, path)
-
-
-@contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    """Keep FastJet's banner, written by C++, off standard output."""
-    kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
+    write_chunk(make_chunk(process, seed, chunk, settings), path)
 
 
 @dataclass
@@ -238,7 +204,7 @@ class _Production:
                 )
             for name, bar in bars.items():
                 display.update(bar, completed=min(before[name], self.settings.per_class))
-            for now in self._make_chunks(workers):
+            for now in self._make_chunks(workers) if not self._complete() else ():
                 made += 1
                 rate = (sum(now.values()) - sum(before.values())) / (time.monotonic() - start)
                 for name, bar in bars.items():
@@ -302,8 +268,10 @@ class _Production:
         each = got / len(accepted) if got else FIRST_GUESS * EVENTS_PER_CHUNK
         return len(accepted) + max(1, math.ceil((self.settings.per_class - got) / each))
 
-    def _next(self, running: set[tuple[int, str]]) -> tuple[int, str] | None:
+    def _next(self, running: Collection[tuple[int, str]]) -> tuple[int, str] | None:
         """Choose the next chunk to make: the lowest number that is needed and not under way."""
+        if self._complete():
+            return None
         needed = {name: self._needed(name) for name in self.classes}
         # spectra take the first chunks of every class, whichever class needs most
         common = min(max(needed.values()), SPECTRUM_CHUNKS)
@@ -317,39 +285,14 @@ class _Production:
 
     def _make_chunks(self, workers: int) -> Iterator[dict[str, int]]:
         """Make chunks until there are enough jets; give the numbers of jets after each."""
-        if self._complete():
-            return
-        from joblib.externals.loky import ProcessPoolExecutor
-        from joblib.externals.loky.process_executor import BrokenProcessPool
 
-        # loky does not run the caller's script again in its workers, as multiprocessing would
-        pool = ProcessPoolExecutor(
-            max_workers=workers, initializer=_watch_parent, initargs=(os.getpid(),), env=_ENVIRONMENT
-        )
-        running: dict[Future[None], tuple[int, str]] = {}
-        try:
-            while not self._complete():
-                while len(running) < workers:
-                    task = self._next(set(running.values()))
-                    if task is None:
-                        break
-                    number, name = task
-                    path = self._path(name, number)
-                    seed = self.settings.seed
-                    running[pool.submit(_make, name, seed, number, self.settings, path)] = task
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    future.result()
-                    number, name = running.pop(future)
-                    self.pt[name][number] = read_table(self._path(name, number), (name,)).pt
-                    yield self._advance()
-            wait(running)
-        except BrokenProcessPool as error:
-            raise JetexpError(
-                "A worker that made jets was killed, perhaps for want of memory; "
-                "run again to go on where it stopped."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, kill_workers=True)
+        def arguments(task: tuple[int, str]) -> tuple[Any, ...]:
+            number, name = task
+            return name, self.settings.seed, number, self.settings, self._path(name, number)
+
+        for number, name in finished_tasks(_make, self._next, arguments, workers):
+            self.pt[name][number] = read_table(self._path(name, number), (name,)).pt
+            yield self._advance()
 
     def _assemble(self) -> Jets:
         """Put the accepted jets together, class by class, in the order of their chunks."""

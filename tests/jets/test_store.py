@@ -6,14 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from jetexp.errors import JetexpError, JetFileError
 from jetexp.jets.pixels import jets_from_images
 from jetexp.jets.sample import Jets
-from jetexp.jets.store import MANIFEST, from_table, read_jets, read_manifest, to_table, write_jets
+from jetexp.jets.store import MANIFEST, read_jets, read_manifest, write_jets
 
 
 @pytest.fixture
@@ -122,41 +120,6 @@ def test_a_manifest_that_is_none_is_refused(stored: Path, text: str) -> None:
     (stored / MANIFEST).write_text(text)
     with pytest.raises(JetFileError, match="is no manifest of jets"):
         read_jets(stored)
-
-
-def test_columns_are_checked(pythia_jets: Jets) -> None:
-    table = to_table(pythia_jets)
-    classes = pythia_jets.classes
-
-    def refused(altered: pa.Table, message: str) -> None:
-        with pytest.raises(JetFileError, match=message):
-            from_table(altered, classes, "file")
-
-    refused(table.drop_columns(["pt"]), "no column 'pt'")
-    refused(table.drop_columns(["constituent_eta"]), "no column 'constituent_eta'")
-
-    def with_column(name: str, values: pa.Array) -> pa.Table:
-        return table.set_column(table.column_names.index(name), name, values)
-
-    refused(with_column("pt", pa.array(pythia_jets.pt.astype("f8"))), "of type double, not float")
-    refused(with_column("label", pa.array([None] * 900, type=pa.int64())), "empty cells")
-    refused(with_column("constituent_pt", table["constituent_eta"]), "'constituent_pt', holds the impossible")
-    shorter = pa.array(
-        [values[1:] for values in table["constituent_phi"].to_pylist()], type=pa.list_(pa.float32())
-    )
-    refused(with_column("constituent_phi", shorter), "differs in length")
-    refused(with_column("mass", pa.array(np.full(900, np.nan, "f4"))), "impossible value nan")
-
-
-def test_a_parquet_file_of_something_else_is_refused(stored: Path) -> None:
-    from jetexp.jets.store import read_table
-
-    pq.write_table(pa.table({"x": [1, 2]}), stored / "other.parquet")
-    with pytest.raises(JetFileError, match="no column 'label'"):
-        read_table(stored / "other.parquet", ("QCD",))
-    (stored / "text.parquet").write_text("jets")
-    with pytest.raises(JetFileError, match="cannot be read as Parquet"):
-        read_table(stored / "text.parquet", ("QCD",))
 
 
 def test_a_sample_that_is_there_stays(pythia_jets: Jets, stored: Path) -> None:

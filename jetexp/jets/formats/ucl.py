@@ -7,20 +7,16 @@ hold transverse energy in GeV in pixels of 0.05 x 0.05 in eta (first axis) and p
 from __future__ import annotations
 
 import logging
-import warnings
 import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from jetexp.errors import JetFileError
 from jetexp.files import whole_file
+from jetexp.jets.formats.npz import IMAGES_PER_BLOCK, Member, blocks, check_member, reading
 from jetexp.jets.pixels import jets_from_images
 from jetexp.jets.sample import Jets, concatenate
 
@@ -31,10 +27,6 @@ logger = logging.getLogger(__name__)
 PIXELS = 40
 HALF_WIDTH = 1.0
 CLASSES = ("top", "W", "QCD")
-IMAGES_PER_BLOCK = 1_000
-# sparse images shrink some twentyfold; an array that is large and shrinks so much more is a trap
-MAXIMUM_EXPANSION = 300
-LARGE = 1_000_000_000
 
 
 def _key(name: str) -> str:
@@ -83,20 +75,6 @@ def sniff(path: Path) -> bool:
         return file.read(4) == b"PK\x03\x04"
 
 
-@dataclass(frozen=True)
-class _Member:
-    """One array of the file, its header read and checked."""
-
-    info: zipfile.ZipInfo
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    column_order: bool
-
-    @property
-    def image_bytes(self) -> int:
-        return PIXELS * PIXELS * self.dtype.itemsize
-
-
 def read(path: Path, classes: Sequence[str], *, per_class: int | None, maximum_pixel: float) -> Jets:
     """Read jets from a UCL file.
 
@@ -127,7 +105,7 @@ def read(path: Path, classes: Sequence[str], *, per_class: int | None, maximum_p
     """
     parts: list[Jets] = []
     dropped: dict[str, dict[str, int]] = {}
-    with _reading(path), zipfile.ZipFile(path) as archive:
+    with reading(path), zipfile.ZipFile(path) as archive:
         names = _names(archive, path)
         for name in classes:
             if name not in names:
@@ -135,7 +113,9 @@ def read(path: Path, classes: Sequence[str], *, per_class: int | None, maximum_p
                     f"{path} has no jets of class {name!r}; it has "
                     f"{', '.join(names) or 'none of the arrays ' + ', '.join(map(_key, CLASSES))}."
                 )
-        members = [_member(archive, names[name], f"{path}, {_key(name)}") for name in classes]
+        members = [
+            check_member(archive, names[name], (PIXELS, PIXELS), f"{path}, {_key(name)}") for name in classes
+        ]
         for label, (name, member) in enumerate(zip(classes, members, strict=True)):
             where = f"{path}, {_key(name)}"
             kept, dropped[name] = _read_class(archive, member, where, per_class, maximum_pixel)
@@ -153,22 +133,6 @@ def read(path: Path, classes: Sequence[str], *, per_class: int | None, maximum_p
     )
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Tell what a broken archive raises as one sentence."""
-    try:
-        yield
-    except zipfile.BadZipFile as error:
-        reason = str(error).rstrip(".")
-        raise JetFileError(f"{path} is truncated or no .npz file: {reason}.") from error
-    except (zlib.error, EOFError) as error:
-        raise JetFileError(f"{path} is damaged: its compressed data end or break off.") from error
-    except (NotImplementedError, RuntimeError) as error:
-        raise JetFileError(f"{path} cannot be unpacked: {str(error).rstrip('.')}.") from error
-    except OSError as error:
-        raise JetFileError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
 def _names(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
     """Find the arrays of known classes."""
     found: dict[str, zipfile.ZipInfo] = {}
@@ -181,73 +145,14 @@ def _names(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
     return found
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> _Member:
-    """Read an array's header, and refuse what it announces before any memory is taken."""
-    with archive.open(info) as file:
-        try:
-            major = np.lib.format.read_magic(file)
-            header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[major]
-            # a warning here is about a header of Python 2, which numpy reads all the same
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                shape, column_order, dtype = header(file)
-        except (ValueError, KeyError) as error:
-            raise JetFileError(f"{where} is not an array in NumPy's format.") from error
-        length = file.tell()
-    if dtype.hasobject:
-        raise JetFileError(f"{where} holds pickled Python objects, which are never read; save numbers.")
-    if dtype.kind != "f" or dtype.itemsize > 8:
-        raise JetFileError(f"{where} is of type {dtype}, not a floating type of at most 64 bits.")
-    if len(shape) != 3 or shape[1:] != (PIXELS, PIXELS):
-        raise JetFileError(f"{where} is of shape {shape}, not (N, {PIXELS}, {PIXELS}).")
-    if shape[0] < 1:
-        raise JetFileError(f"{where} holds no jets.")
-    announced = length + shape[0] * PIXELS * PIXELS * dtype.itemsize
-    if announced != info.file_size:
-        raise JetFileError(f"{where} announces {announced} bytes but has {info.file_size}: truncated.")
-    if info.file_size > LARGE and info.file_size > MAXIMUM_EXPANSION * info.compress_size:
-        raise JetFileError(f"{where} unfolds to {info.file_size} bytes from {info.compress_size}: not read.")
-    if column_order and info.file_size > LARGE:
-        raise JetFileError(f"{where} is over {LARGE} bytes and in Fortran order, which is not read.")
-    return _Member(info, shape, dtype, column_order)
-
-
-def _blocks(archive: zipfile.ZipFile, member: _Member) -> Iterator[npt.NDArray[np.floating]]:
-    """Read images a block at a time, so that memory does not grow with the file."""
-    number = member.shape[0]
-    with archive.open(member.info) as file:
-        header = member.info.file_size - number * member.image_bytes
-        file.read(header)
-        if member.column_order:
-            whole = np.frombuffer(_exactly(file, number * member.image_bytes), dtype=member.dtype)
-            yield whole.reshape(member.shape, order="F")
-            return
-        for start in range(0, number, IMAGES_PER_BLOCK):
-            count = min(IMAGES_PER_BLOCK, number - start)
-            block = np.frombuffer(_exactly(file, count * member.image_bytes), dtype=member.dtype)
-            yield block.reshape(count, PIXELS, PIXELS)
-        # reading to the very end makes zipfile compare the checksum
-        file.read(1)
-
-
-def _exactly(file: IO[bytes], size: int) -> bytes:
-    data = file.read(size)
-    if len(data) != size:
-        raise EOFError
-    return data
-
-
 def _read_class(
-    archive: zipfile.ZipFile, member: _Member, where: str, per_class: int | None, maximum_pixel: float
+    archive: zipfile.ZipFile, member: Member, where: str, per_class: int | None, maximum_pixel: float
 ) -> tuple[list[npt.NDArray[np.float32]], dict[str, int]]:
     """Read one class: the sound images, in blocks, and how many were dropped."""
     kept: list[npt.NDArray[np.float32]] = []
     start, room = 0, per_class
     absurd, empty, largest = 0, 0, 0.0
-    for block in _blocks(archive, member):
+    for block in blocks(archive, member):
         bad = ~(np.isfinite(block) & (block >= 0))
         if bad.any():
             jet, row, column = (int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
