@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import re
 import socket
@@ -106,9 +107,11 @@ def delivered(
 
 
 def quiet() -> None:
-    """Silence what MLflow says on the console about itself; its warnings go to the log at DEBUG."""
+    """Silence what MLflow says about itself on the console, but for errors."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # two lines of addresses at the end of every run
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 
 def check_reachable() -> None:

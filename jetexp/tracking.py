@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -96,6 +101,27 @@ def _first_signal_raises() -> Iterator[None]:
 
 
 @contextmanager
+def _killed_stays_killed(run_id: str | None) -> Iterator[None]:
+    """Keep `mlflow run`, if it opened the run, from calling it FAILED where it was stopped."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        if run_id is not None:
+            script = Path(__file__).with_name("last_status.py").resolve()
+            subprocess.Popen(
+                [sys.executable, "-I", str(script), run_id, str(int(time.time() * 1000))],
+                env={**os.environ, "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        raise
+
+
+@contextmanager
 def open_parent(
     experiment_name: str | None,
     run_name: str,
@@ -134,7 +160,8 @@ def open_parent(
     tags = git_tags()
     if description:
         tags[MLFLOW_RUN_NOTE] = description[:NOTE_LENGTH]
-    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+    run_id = os.environ.get("MLFLOW_RUN_ID") or None
+    if run_id is not None:
         run = _opened_by_mlflow(client, run_id)
         recorder = MlflowRecorder(client, run, served=served, prefix="settings.")
         if INVENTED_NAME.fullmatch(recorder.name or ""):
@@ -144,6 +171,6 @@ def open_parent(
         experiment_id = delivered(_experiment_id, client, experiment_name)
         run = delivered(client.create_run, experiment_id, tags={**resolve_tags(), **tags}, run_name=run_name)
         recorder = MlflowRecorder(client, run, served=served, prefix="settings.")
-    with _first_signal_raises(), run_status(recorder):
+    with _first_signal_raises(), _killed_stays_killed(run_id), run_status(recorder):
         recorder.tags(tags)
         yield recorder

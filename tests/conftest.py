@@ -6,12 +6,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from jetexp.jets.load import load_jets
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import GenerationSettings
 
 CLASSES = ("QCD", "W", "top")
+
+# a busy machine is no mistake
+settings.register_profile("jetexp", deadline=None)
+settings.load_profile("jetexp")
 
 
 @pytest.fixture(scope="session")

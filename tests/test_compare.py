@@ -34,7 +34,7 @@ def runs(mlflow_store):
 
 
 def test_runs_are_compared_by_id_and_name_on_test_jets_where_they_have_any(runs):
-    parent, fit, trial = runs
+    parent = runs[0]
     comparison = compare_runs([parent.run_id, "seed-00", "trial-00"])
     assert [run.run_id for run in comparison.runs] == [one.run_id for one in runs]
     assert [run.part for run in comparison.runs] == ["test", "test", "validation"]

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -99,6 +100,14 @@ def test_probabilities_are_those_of_training(network, served, images):
     assert answer.shape == (700, 2)
     assert np.abs(answer - expected).max() < 1e-5
     assert np.ptp(answer[:, 0]) > 1e-3
+
+
+def test_requests_at_once_do_not_disturb_each_other(network, served, images):
+    expected = probabilities(network, images, served)
+    parts = [slice(start, start + 7) for start in range(0, 560, 7)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda part: probabilities(network, images[part], served), parts))
+    assert np.abs(np.concatenate(answers) - expected[:560]).max() < 1e-5
 
 
 def test_the_logged_model_loads_without_pickle_and_gives_the_same(

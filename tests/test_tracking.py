@@ -308,6 +308,39 @@ def test_a_process_that_is_terminated_leaves_no_running_run(mlflow_store):
     assert [run.info.status for run in runs] == ["KILLED", "KILLED"]
 
 
+PROJECT = """
+name: stopped
+entry_points:
+  main:
+    command: "python stopped.py"
+"""
+
+
+@pytest.mark.slow
+def test_a_run_stopped_under_mlflow_run_ends_killed_whatever_mlflow_says(mlflow_store):
+    (mlflow_store / "MLproject").write_text(PROJECT)
+    (mlflow_store / "stopped.py").write_text(STOPPED.replace("print(parent.run_id", "print('opened'"))
+    commands = Path(sys.executable).parent
+    process = subprocess.Popen(
+        [commands / "mlflow", "run", ".", "--env-manager", "local", "--experiment-name", "chosen"],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{commands}:{os.environ['PATH']}"},
+    )
+    with process:
+        assert process.stdout.readline() == "opened\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) != 0
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("chosen").experiment_id
+    end, statuses = time.monotonic() + 60, {}
+    while set(statuses.values()) != {"KILLED"} and time.monotonic() < end:
+        time.sleep(0.5)
+        statuses = {run.info.run_name: run.info.status for run in client.search_runs([experiment])}
+    assert statuses == {"r": "KILLED", "seed-00": "KILLED"}
+
+
 @pytest.mark.slow
 def test_two_processes_may_set_up_one_new_store(tmp_path):
     command = [sys.executable, "-c", "from jetexp.mlflow_store import connect; connect()"]
