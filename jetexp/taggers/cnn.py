@@ -30,7 +30,8 @@ def network(settings: CnnSettings, input_shape: tuple[int, int, int], classes: i
     image = keras.Input(input_shape, name="image")
     features = image
     for block in range(settings.layers):
-        filters = settings.width * 2 ** min(block, 1)
+        # the first block sees four times the pixels of the second, and costs accordingly
+        filters = settings.width if block == 0 else 2 * settings.width
         features = layers.Conv2D(filters, settings.kernel, padding="same", activation="relu")(features)
         if min(features.shape[1:3]) > 1:
             features = layers.MaxPooling2D(2)(features)

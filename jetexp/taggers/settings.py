@@ -18,28 +18,28 @@ class NotebookSettings(Settings):
 
 
 class CnnSettings(Settings):
-    """A convolutional network.
+    """A convolutional network: blocks of convolution, ReLU and 2 x 2 max-pooling, then a dense layer.
 
     Attributes
     ----------
     layers : int
-        Number of convolution blocks.
+        Number of convolution blocks. Pooling ends when one pixel is left.
     width : int
-        Filters of the first block.
+        Filters of the first block; the others have twice as many.
     kernel : int
         Side of the convolution kernels, in pixels.
     dense : int
         Units of the hidden dense layer.
     dropout : float
-        Fraction of units dropped before each dense layer.
+        Fraction of units dropped before the hidden and before the last dense layer.
     """
 
     kind: Literal["cnn"] = "cnn"
     layers: int = Field(3, ge=1, le=8)
-    width: int = Field(32, ge=1, le=1024)
+    width: int = Field(16, ge=1, le=1024)
     kernel: int = Field(3, ge=1, le=11)
     dense: int = Field(128, ge=1, le=4096)
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
 
 
 class TrainingSettings(Settings):
