@@ -96,9 +96,7 @@ def main() -> None:
         "score histograms": scaled["histograms"],
         f"scan of {len(THRESHOLDS)} thresholds": scaled["threshold"] * len(THRESHOLDS),
     }
-    print(
-        f"{JETS} jets; loops timed on {LOOPED} jets and scaled; the batched call does all three and the errors"
-    )
+    print(f"{JETS} jets; loops timed on {LOOPED} jets and scaled; one batched call does all three")
     print(f"{'analysis':40} {'loop s':>9} {'batched s':>9} {'ratio':>7}")
     for name, total in (
         *loops.items(),

@@ -86,9 +86,11 @@ def run(
     experiment: Path, jets_folder: Path, workers: int | None, new_test_sample: bool, **overrides: Any
 ) -> None:
     """Run the experiment of the file EXPERIMENT, from jets to registry."""
+    from jetexp.console import import_quietly
     from jetexp.experiment import override, read_experiment
 
     resolved = override(read_experiment(experiment), **overrides)
+    import_quietly("keras")
     from jetexp.pipeline import run_experiment
     from jetexp.tables import print_outcome
 
@@ -174,9 +176,11 @@ def compare(names: tuple[str, ...], runs: str | None, experiment_name: str | Non
 @jets_folder_option
 def promote(run_name: str, experiment: Path, new_test_sample: bool, jets_folder: Path) -> None:
     """Judge the model of RUN against the champion, and promote it if it wins."""
+    from jetexp.console import import_quietly
     from jetexp.experiment import read_experiment
 
     resolved = read_experiment(experiment)
+    import_quietly("keras")
     from jetexp.pipeline import promote_run
     from jetexp.tables import print_verdict
 
@@ -199,7 +203,7 @@ def _stop(number: int, frame: Any) -> NoReturn:
 def main() -> None:
     """Run the command; a user's mistake is one sentence and status 2, without a traceback."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or a missing GPU is told as an error
     signal.signal(signal.SIGTERM, _stop)
     try:
         jetexp.main(standalone_mode=False)

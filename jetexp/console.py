@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -15,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["progress", "set_up_logging", "stderr"]
+__all__ = ["import_quietly", "progress", "set_up_logging", "stderr"]
 
 
 def stderr() -> Console:
@@ -58,3 +63,29 @@ def set_up_logging(*, verbose: bool = False) -> None:
     logger.handlers = [RichHandler(console=stderr(), show_path=False, markup=False)]
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
+
+
+@contextmanager
+def _native_stderr_closed() -> Iterator[None]:
+    # below Python's sys.stderr: compiled code writes to the file descriptor itself
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def import_quietly(module: str) -> None:
+    """Import a module without what its compiled parts say about devices they did not find.
+
+    Parameters
+    ----------
+    module : str
+        Its name. An exception is raised as ever, with its traceback.
+    """
+    with _native_stderr_closed():
+        importlib.import_module(module)

@@ -199,7 +199,7 @@ def promote_run(
             f"Experiment {experiment.name} names no registered_model, so nothing can be promoted."
         )
     client = connect()
-    run = find_run(client, run_name, experiment.name)
+    run = find_run(client, run_name)
     run_id = run.data.tags.get("best_run", run.info.run_id)
     uri = model_of_run(client, run_id)
     test = load_test_jets(experiment, jets_folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, fields
 from types import UnionType
 from typing import Any, Self, Union, get_args, get_origin, get_type_hints
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from jetexp.errors import JetexpError
 
-__all__ = ["Float", "Integer", "Record"]
+__all__ = ["Curve", "Float", "Integer", "Record"]
 
 Float = npt.NDArray[np.float64]
 Integer = npt.NDArray[np.int64]
@@ -70,6 +71,16 @@ class Record:
         return _decode(cls, content, cls.__name__)
 
 
+@dataclass(frozen=True, eq=False)
+class Curve(Record):
+    """Base of results whose arrays have one entry a point."""
+
+    def __post_init__(self) -> None:
+        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+        if {array.shape for array in arrays} != {(arrays[0].size,)}:
+            raise ValueError(f"the arrays of a {type(self).__name__} are not of one length")
+
+
 def _encode(value: Any, where: str) -> Any:
     if isinstance(value, Record):
         return value.to_dict()
@@ -106,7 +117,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     elif isinstance(kind, type) and issubclass(kind, Record) and isinstance(value, dict):
         return _decode_record(kind, value, where)
-    elif kind is float and type(value) in (int, float) and math.isfinite(value):
+    elif kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     elif kind in (int, str, bool) and type(value) is kind:
         return value
@@ -119,7 +130,11 @@ def _decode_record(kind: type[Record], value: dict[str, Any], where: str) -> Rec
     if names != set(value):
         wrong = ", ".join(sorted(map(str, names ^ set(value))))
         raise JetexpError(f"The stored result at {where} lacks, or should not have, these entries: {wrong}.")
-    return kind(**{name: _decode(hints[name], value[name], f"{where}.{name}") for name in names})
+    content = {name: _decode(hints[name], value[name], f"{where}.{name}") for name in names}
+    try:
+        return kind(**content)
+    except ValueError as error:
+        raise JetexpError(f"The stored result cannot be used at {where}: {error}.") from error
 
 
 def _decode_array(dtype: Any, value: Any, where: str) -> npt.NDArray[Any]:

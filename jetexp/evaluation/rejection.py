@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from jetexp.evaluation.record import Float, Record
+from jetexp.evaluation.record import Curve, Float, Record
 from jetexp.evaluation.roc import RocCurve
 from jetexp.evaluation.uncertainty import (
     STANDARD_INTERVAL,
@@ -61,7 +61,7 @@ class WorkingPoint(Record):
 
 
 @dataclass(frozen=True, eq=False)
-class RejectionCurve(Record):
+class RejectionCurve(Curve):
     """Background rejection against signal efficiency, where background jets pass.
 
     Attributes

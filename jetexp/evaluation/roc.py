@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jetexp.evaluation.record import Float, Record
+from jetexp.evaluation.record import Curve, Float
 
 __all__ = ["RocCurve", "roc_curve"]
 
@@ -15,7 +15,7 @@ MAXIMUM_STORED_POINTS = 2000
 
 
 @dataclass(frozen=True, eq=False)
-class RocCurve(Record):
+class RocCurve(Curve):
     """Signal and background efficiency against the threshold on a discriminant.
 
     A jet passes a threshold when its discriminant is equal to it or above.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jetexp.evaluation.record import Float, Record
+from jetexp.evaluation.record import Curve, Float, Record
 
 if TYPE_CHECKING:
     from jetexp.evaluation.report import Evaluation
@@ -85,7 +85,7 @@ class SeedMeasurement(Record):
 
 
 @dataclass(frozen=True, eq=False)
-class SeedCurve(Record):
+class SeedCurve(Curve):
     """Background rejection and efficiency against signal efficiency, over seeds.
 
     Attributes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jetexp.evaluation.record import Float, Integer, Record
+from jetexp.evaluation.record import Curve, Float, Integer, Record
 
 __all__ = ["ScoreHistograms", "ThresholdScan", "score_histograms", "threshold_scan"]
 
@@ -16,7 +16,7 @@ BINS = 50
 
 
 @dataclass(frozen=True, eq=False)
-class ThresholdScan(Record):
+class ThresholdScan(Curve):
     """Mistakes and accuracy of "signal if the discriminant reaches the threshold".
 
     Attributes

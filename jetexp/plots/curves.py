@@ -117,16 +117,15 @@ def roc_over_seeds(summary: Summary, evaluations: Sequence[Evaluation]) -> Figur
         color=class_colour(0),
         label=f"mean, AUC {_short(summary, 'auc')}",
     )
-    if len(evaluations) > 1:
-        axes.fill_betweenx(
-            curve.signal_efficiency,
-            curve.background_efficiency - curve.background_efficiency_spread,
-            curve.background_efficiency + curve.background_efficiency_spread,
-            color=class_colour(0),
-            alpha=0.3,
-            linewidth=0,
-            label="spread over seeds",
-        )
+    axes.fill_betweenx(
+        curve.signal_efficiency,
+        curve.background_efficiency - curve.background_efficiency_spread,
+        curve.background_efficiency + curve.background_efficiency_spread,
+        color=class_colour(0),
+        alpha=0.3,
+        linewidth=0,
+        label="spread over seeds",
+    )
     _roc_axes(axes, caption(summary, _seeds(evaluations)))
     return figure
 
@@ -159,16 +158,15 @@ def rejection_over_seeds(summary: Summary, evaluations: Sequence[Evaluation]) ->
         )
     curve = summary.curve
     axes.plot(curve.signal_efficiency, curve.rejection, color=class_colour(0), label="mean")
-    if len(evaluations) > 1:
-        axes.fill_between(
-            curve.signal_efficiency,
-            curve.low,
-            curve.high,
-            color=class_colour(0),
-            alpha=0.3,
-            linewidth=0,
-            label="spread over seeds",
-        )
+    axes.fill_between(
+        curve.signal_efficiency,
+        curve.low,
+        curve.high,
+        color=class_colour(0),
+        alpha=0.3,
+        linewidth=0,
+        label="spread over seeds",
+    )
     for point in evaluations[0].working_points:
         measured = summary.measurements[point.name]
         mean = WorkingPoint(
@@ -185,7 +183,7 @@ def rejection_over_seeds(summary: Summary, evaluations: Sequence[Evaluation]) ->
 
 
 def _seeds(evaluations: Sequence[Evaluation]) -> str:
-    return f"{len(evaluations)} seed{'s' if len(evaluations) > 1 else ''}"
+    return f"{len(evaluations)} seeds"
 
 
 def _short(summary: Summary, name: str) -> str:

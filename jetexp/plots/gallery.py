@@ -78,9 +78,11 @@ def figures_of_parent(
         By name; those of images only where that seed was evaluated with images.
     """
     chosen = evaluations[best]
+    # of one seed there is no spread, but the statistical band
+    alone = len(evaluations) == 1
     figures = {
-        "roc": roc_over_seeds(summary, evaluations),
-        "rejection": rejection_over_seeds(summary, evaluations),
+        "roc": roc(chosen) if alone else roc_over_seeds(summary, evaluations),
+        "rejection": rejection(chosen) if alone else rejection_over_seeds(summary, evaluations),
         "scores": scores(chosen),
         "thresholds": thresholds(chosen),
         "confusion": confusion(chosen),

@@ -133,3 +133,12 @@ def test_scores_of_other_jets_are_refused():
         compare_paired([0, 0, 1, 1], [0, 1, 2], [0, 1, 2, 3], signal_index=1)
     with pytest.raises(ValueError, match="not finite"):
         compare_paired([0, 0, 1, 1], [0, 1, 2, np.nan], [0, 1, 2, 3], signal_index=1)
+
+
+def test_ties_are_broken_alike_for_both_taggers():
+    values, signal = binormal(2000, 1.7, np.random.default_rng(11))
+    coarse = values.round()
+    found = compare_paired(signal, coarse, coarse, signal_index=1)
+    # the same tagger twice: were its ties broken differently each time, this would be ten times as large
+    assert found.log_ratio_error < 0.02
+    assert not found.a_is_better

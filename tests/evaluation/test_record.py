@@ -5,6 +5,7 @@ import pytest
 
 from jetexp.errors import JetexpError
 from jetexp.evaluation.record import Float, Integer, Record
+from jetexp.evaluation.report import RejectionCurve
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,7 @@ def test_nothing_infinite_is_written(field):
         ("counts", [0.5]),
         ("pair", [1.0]),
         ("pair", "ab"),
+        ("pair", [1.0, 10**400]),
         ("inner", [3]),
         ("inner", [{"value": float("inf")}]),
         ("inner", [{"other": 1.0}]),
@@ -81,3 +83,11 @@ def test_unusable_content_is_refused_by_name(field, value):
 def test_content_of_another_form_is_refused(content):
     with pytest.raises(JetexpError, match="Outer"):
         Outer.from_dict(content)
+
+
+def test_a_curve_of_unequal_arrays_is_refused():
+    curve = RejectionCurve(*np.ones((4, 3)))
+    with pytest.raises(JetexpError, match="not of one length"):
+        RejectionCurve.from_dict({**curve.to_dict(), "low": [1.0]})
+    with pytest.raises(ValueError, match="not of one length"):
+        RejectionCurve(*np.ones((4, 3, 2)))
