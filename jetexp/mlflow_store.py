@@ -161,11 +161,20 @@ def connect() -> MlflowClient:
     except filelock.Timeout:
         raise JetexpError(f"{masked(uri)} is being set up by another process that does not end.") from None
     except Exception as error:
+        if path is not None:
+            _clear_empty(path)
         raise JetexpError(
             f"MLflow's tracking store {masked(uri)} cannot be used: {first_line(error)}; "
             "set MLFLOW_TRACKING_URI to a server or store that can."
         ) from error
     return client
+
+
+def _clear_empty(path: Path) -> None:
+    """Remove the empty files that an attempt to make a store leaves, on a full disk for one."""
+    for file in (path, Path(f"{path}.lock")):
+        if file.is_file() and file.stat().st_size == 0:
+            file.unlink()
 
 
 def _sqlite_file(uri: str) -> Path | None:

@@ -1,6 +1,5 @@
 """Images: geometry that must not depend on how a jet happens to lie, and pT that must not get lost."""
 
-import time
 import warnings
 
 import numpy as np
@@ -169,10 +168,3 @@ def test_blocks_do_not_show(monkeypatch):
 def test_intensity(intensity, expected):
     settings = RAW.model_copy(update={"intensity": intensity})
     assert make_images(one_jet([0.01], [0.01], [4.0]), settings).max() == pytest.approx(expected)
-
-
-def test_twenty_thousand_jets_a_second():
-    jets = toy_jets(10_000, constituents=60)
-    started = time.process_time()
-    make_images(jets, ImageSettings())
-    assert len(jets) / (time.process_time() - started) > 20_000

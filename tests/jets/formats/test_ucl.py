@@ -173,6 +173,18 @@ def test_a_header_that_lies_about_its_size_is_refused(tmp_path: Path, number: in
         read_all(path, ("W",))
 
 
+def test_an_archive_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": (3, 40, 40)}
+    path = rewritten(tmp_path / "lie.npz", header, images(2).astype("<f4").tobytes())
+    data = bytearray(path.read_bytes())
+    directory = data.index(b"PK\x01\x02")
+    size = int.from_bytes(data[directory + 24 : directory + 28], "little")
+    data[directory + 24 : directory + 28] = (size + 40 * 40 * 4).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(JetFileError, match="break off"):
+        read_all(path, ("W",))
+
+
 def test_a_large_array_out_of_nearly_nothing_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
