@@ -91,6 +91,8 @@ class Outcome:
         The one that did best on validation.
     summary : Summary
         Test numbers over seeds.
+    served : Evaluation
+        The best on the test jets as raw images, which is what a served model is given.
     verdict : Verdict or None
         What the registry made of the best; None where the experiment names no registered model.
     seconds : float
@@ -102,6 +104,7 @@ class Outcome:
     fits: tuple[FinalFit, ...]
     best: FinalFit
     summary: Summary
+    served: Evaluation
     verdict: Verdict | None
     seconds: float
 
@@ -155,12 +158,10 @@ def run_experiment(
         best = max(fits, key=lambda one: one.validation.auc)
         summary = summarise([one.test for one in fits])
         _record_results(parent, resolved, fits, best, found)
-        verdict = None
-        if experiment.registered_model is not None:
-            verdict = _register(resolved, best, jets.test, parent, new_test_sample=new_test_sample)
+        served, verdict = _register(resolved, best, jets.test, parent, new_test_sample=new_test_sample)
         seconds = time.perf_counter() - started
         parent.metrics({"seconds": seconds})
-        return Outcome(resolved, parent.run_id, fits, best, summary, verdict, seconds)
+        return Outcome(resolved, parent.run_id, fits, best, summary, served, verdict, seconds)
 
 
 def promote_run(
@@ -204,7 +205,7 @@ def promote_run(
     uri = model_of_run(client, run_id)
     test = load_test_jets(experiment, jets_folder)
     network, served = load_tagger(uri)
-    raw = make_images(test, served.raw_images)
+    sample = _test_sample(experiment, test)
     recorder = MlflowRecorder(client, client.get_run(run_id))
     metrics = {name: value for name, value in run.data.metrics.items() if name.startswith("test_")}
     version = register(
@@ -219,9 +220,9 @@ def promote_run(
         client,
         experiment.registered_model,
         version,
-        _test_sample(experiment, test, raw),
+        sample,
         experiment.gate,
-        offline=probabilities(network, raw, served),
+        offline=probabilities(network, sample.images, served),
         new_test_sample=new_test_sample,
     )
     recorder.result("gate", verdict.to_dict())
@@ -266,14 +267,7 @@ def _search(
         return None, experiment
 
     def judge_trial(child: Recorder, network: keras.Model, scores: Float) -> None:
-        validation = evaluate(
-            scores,
-            parts.validation.label,
-            classes=experiment.classes,
-            signal=experiment.signal,
-            part="validation",
-        )
-        _record_evaluation(child, validation)
+        _record_evaluation(child, _evaluate(experiment, scores, parts.validation.label, part="validation"))
         child.network(network)
 
     with tempfile.TemporaryDirectory(prefix="jetexp-search-") as folder:
@@ -309,10 +303,13 @@ def _final_fits(
                     description=name,
                 )
                 validation = _evaluate(
-                    experiment, predict(network, parts.validation.images), parts.validation.label
+                    experiment,
+                    predict(network, parts.validation.images),
+                    parts.validation.label,
+                    part="validation",
                 )
                 # nothing is chosen by what the test jets say
-                tested = _evaluate(experiment, predict(network, images), test.label, images=raw)
+                tested = _evaluate(experiment, predict(network, images), test.label, part="test", images=raw)
                 _record_fit(child, network, history, validation, tested)
                 fits.append(
                     FinalFit(name, child.run_id, network, str(child.model_uri), history, validation, tested)
@@ -329,14 +326,19 @@ def _hyperparameters(experiment: Experiment) -> dict[str, Any]:
 
 
 def _evaluate(
-    experiment: Experiment, scores: Float, label: npt.NDArray[np.int64], images: Float | None = None
+    experiment: Experiment,
+    scores: Float,
+    label: npt.NDArray[np.int64],
+    *,
+    part: str,
+    images: Float | None = None,
 ) -> Evaluation:
     return evaluate(
         scores,
         label,
         classes=experiment.classes,
         signal=experiment.signal,
-        part="validation" if images is None else "test",
+        part=part,
         images=images,
         half_width=_served(experiment).half_width,
     )
@@ -387,9 +389,9 @@ def _record_results(
     )
 
 
-def _test_sample(experiment: Experiment, test: Jets, raw: Float) -> TestSample:
+def _test_sample(experiment: Experiment, test: Jets) -> TestSample:
     return TestSample(
-        images=raw[..., 0],
+        images=make_images(test, _served(experiment).raw_images)[..., 0],
         label=test.label,
         classes=experiment.classes,
         signal=experiment.signal,
@@ -409,17 +411,22 @@ def _register(
     parent: MlflowRecorder,
     *,
     new_test_sample: bool,
-) -> Verdict:
-    """Enter the best fit into the registry, and let the gate decide."""
-    name = str(experiment.registered_model)
-    served = _served(experiment)
-    raw = make_images(test, served.raw_images)
+) -> tuple[Evaluation, Verdict | None]:
+    """Measure the best fit as it would be served, enter it into the registry, and let the gate decide."""
+    sample = _test_sample(experiment, test)
+    offline = probabilities(best.network, sample.images, _served(experiment))
+    served = _evaluate(experiment, offline, sample.label, part="served")
+    parent.metrics(served.metrics())
+    parent.result("served_evaluation", served.to_dict())
+    name = experiment.registered_model
+    if name is None:
+        return served, None
     version = register(
         parent.client,
         name,
         best.model_uri,
         run_id=best.run_id,
-        tags=_version_tags(experiment, best.test.metrics()),
+        tags=_version_tags(experiment, best.test.metrics() | served.metrics()),
         description=experiment.description,
     )
     against = champion_of(parent.client, name)
@@ -433,9 +440,9 @@ def _register(
         parent.client,
         name,
         version,
-        _test_sample(experiment, test, raw),
+        sample,
         experiment.gate,
-        offline=probabilities(best.network, raw, served),
+        offline=offline,
         new_test_sample=new_test_sample,
     )
     parent.result("gate", verdict.to_dict())
@@ -447,4 +454,4 @@ def _register(
             "gate_reason": verdict.decision.reason,
         }
     )
-    return verdict
+    return served, verdict

@@ -71,6 +71,8 @@ def print_outcome(outcome: Outcome) -> None:
     spreads = {name: f"{one.spread:.2g}" for name, one in over_seeds.items() if one.spread is not None}
     if spreads:
         table.add_row("spread over seeds", *_cells(spreads))
+    table.add_section()
+    table.add_row(f"{outcome.best.name} as served: raw images", *_cells(outcome.served.measurements()))
     console.print(table)
     if outcome.verdict is not None:
         print_verdict(outcome.verdict)
@@ -97,11 +99,8 @@ def print_verdict(verdict: Verdict) -> None:
     console = _console()
     comparison = verdict.decision.comparison
     if comparison is not None:
-        table = Table(
-            title="Gate: as served, on raw images of the same test jets",
-            title_justify="left",
-            box=SIMPLE_HEAD,
-        )
+        console.print("Gate: as served, on raw images of the same test jets")
+        table = Table(box=SIMPLE_HEAD)
         table.add_column("model", no_wrap=True)
         table.add_column(f"rejection at {100 * comparison.signal_efficiency:g} %", justify="right")
         for label, point in (

@@ -93,6 +93,7 @@ def test_only_the_final_fits_saw_the_test_jets_and_the_parent_holds_their_summar
     assert parent.data.metrics["test_auc"] == pytest.approx(np.mean(values))
     assert parent.data.metrics["test_auc_spread"] == pytest.approx(np.std(values, ddof=1))
     assert parent.data.metrics["test_auc_error"] > 0
+    assert parent.data.metrics["served_auc"] == pytest.approx(outcome.served.auc)
     assert outcome.best.validation.auc == max(one.validation.auc for one in outcome.fits)
     plots = {file.path.removeprefix("plots/") for file in client.list_artifacts(outcome.run_id, "plots")}
     assert plots >= {
@@ -126,6 +127,7 @@ def test_the_first_model_is_challenger_for_its_few_test_jets(executed: Executed)
     assert version.run_id == executed.outcome.best.run_id
     assert float(version.tags["test_auc"]) == pytest.approx(executed.outcome.best.test.auc, rel=1e-4)
     assert version.tags["experiment"] == "w_vs_qcd"
+    assert float(version.tags["served_auc"]) == pytest.approx(executed.outcome.served.auc, rel=1e-4)
     path = mlflow.artifacts.download_artifacts(
         run_id=executed.outcome.run_id, artifact_path="results/gate.json"
     )
@@ -167,5 +169,6 @@ def test_the_table_holds_what_was_measured(executed: Executed, capsys: pytest.Ca
         assert str(one.test.measurements()["auc"]) in printed
     rejection = executed.outcome.summary.measurements["rejection_50"]
     assert str(Measurement(rejection.mean, rejection.error, rejection.is_limit)) in printed
+    assert str(executed.outcome.served.measurements()["auc"]) in printed
     assert executed.outcome.run_id in printed
     assert "challenger" in printed
