@@ -135,5 +135,6 @@ def print_comparison(comparison: Comparison) -> None:
     table = _table("", "run")
     table.add_column("jets")
     for run in comparison.runs:
-        table.add_row(run.name, *_cells(run.numbers), run.part)
+        cells = (cell.replace(" (seeds", "\n(seeds") for cell in _cells(run.numbers))
+        table.add_row(run.name, *cells, run.part)
     _console().print(table)

@@ -76,7 +76,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     [
         ("absent.yaml", None, ["There is no experiment file", "absent.yaml"]),
         ("empty.yaml", "", ["empty.yaml", "holds nothing"]),
-        ("not.yaml", "name: [", ["not.yaml, line 2", "not a YAML experiment file"]),
+        ("not.yaml", "name: [", ["not.yaml, line 1", "not a YAML experiment file"]),
         ("typo.yaml", DEFAULT.read_text().replace("seeds:", "sedes:"), ["'sedes'", "did you mean 'seed"]),
     ],
 )

@@ -106,14 +106,14 @@ class SeedCurve(Curve):
 
     @property
     def low(self) -> Float:
-        """Mean rejection less its spread, shape (E,); at least 1."""
-        low: Float = np.maximum(self.rejection - self.rejection_spread, 1.0)
+        """Lower end of the spread, shape (E,); the relative spread is taken to the logarithm, so above 0."""
+        low: Float = self.rejection * np.exp(-self.rejection_spread / self.rejection)
         return low
 
     @property
     def high(self) -> Float:
-        """Mean rejection and its spread, shape (E,)."""
-        high: Float = self.rejection + self.rejection_spread
+        """Upper end of the spread, shape (E,); the relative spread is taken to the logarithm."""
+        high: Float = self.rejection * np.exp(self.rejection_spread / self.rejection)
         return high
 
 

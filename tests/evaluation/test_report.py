@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -217,3 +218,14 @@ def test_neither_keras_nor_mlflow_is_imported():
         "sys.exit(bool({'keras', 'tensorflow', 'mlflow', 'matplotlib.pyplot'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_band_over_seeds_is_positive_even_where_the_spread_is_larger_than_the_mean():
+    curve = summarise([evaluation(seed, per_class=300) for seed in range(3)]).curve
+    wide = dataclasses.replace(curve, rejection_spread=2 * curve.rejection)
+    assert (wide.low > 0).all()
+    assert (wide.low < wide.rejection).all()
+    assert (wide.high > wide.rejection).all()
+    # a small spread is the plain one
+    narrow = dataclasses.replace(curve, rejection_spread=0.01 * curve.rejection)
+    np.testing.assert_allclose(narrow.high - narrow.low, 2 * narrow.rejection_spread, rtol=1e-3)
