@@ -46,14 +46,13 @@ def executed(tmp_path_factory: pytest.TempPathFactory, pythia_jets: Jets) -> Ite
         epochs=EPOCHS,
         seeds=SEEDS,
     )
-    before = mlflow.get_tracking_uri()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+            patch.delenv(name, raising=False)
         outcome = run_experiment(experiment, jets_folder=folder / "jets")
         yield Executed(experiment, outcome, MlflowClient(), folder, jets)
-        mlflow.set_tracking_uri(before)
 
 
 def test_every_run_stands_under_the_parent_and_is_finished(executed: Executed) -> None:
