@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from jetexp.experiment import read_experiment
+from jetexp.experiment_file import read_experiment
 from jetexp.images import make_images
 from jetexp.jets.load import load_jets
 from jetexp.jets.sample import Jets

@@ -87,7 +87,7 @@ def run(
 ) -> None:
     """Run the experiment of the file EXPERIMENT, from jets to registry."""
     from jetexp.console import import_quietly
-    from jetexp.experiment import override, read_experiment
+    from jetexp.experiment_file import override, read_experiment
 
     resolved = override(read_experiment(experiment), **overrides)
     import_quietly("keras")
@@ -177,11 +177,11 @@ def compare(names: tuple[str, ...], runs: str | None, experiment_name: str | Non
 def promote(run_name: str, experiment: Path, new_test_sample: bool, jets_folder: Path) -> None:
     """Judge the model of RUN against the champion, and promote it if it wins."""
     from jetexp.console import import_quietly
-    from jetexp.experiment import read_experiment
+    from jetexp.experiment_file import read_experiment
 
     resolved = read_experiment(experiment)
     import_quietly("keras")
-    from jetexp.pipeline import promote_run
+    from jetexp.promotion import promote_run
     from jetexp.tables import print_verdict
 
     print_verdict(promote_run(resolved, run_name, jets_folder=jets_folder, new_test_sample=new_test_sample))

@@ -58,7 +58,7 @@ def test_help_and_a_mistaken_experiment_load_nothing_heavy() -> None:
     assert heavy_imports("import jetexp.cli") == set()
     assert (
         heavy_imports(
-            "from jetexp.experiment import read_experiment; read_experiment('experiments/w_vs_qcd.yaml')"
+            "from jetexp.experiment_file import read_experiment; read_experiment('experiments/w_vs_qcd.yaml')"
         )
         == set()
     )

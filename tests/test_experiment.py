@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from jetexp.errors import ExperimentError
-from jetexp.experiment import Experiment, override, read_experiment
+from jetexp.experiment import Experiment
+from jetexp.experiment_file import override, read_experiment
 from jetexp.jets.settings import GenerationSettings, JetFileSettings
 from jetexp.taggers.settings import CnnSettings
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jetexp.errors import JetexpError
-from jetexp.experiment import Experiment, SplitSettings, override, read_experiment
+from jetexp.experiment import Experiment, SplitSettings
+from jetexp.experiment_file import override, read_experiment
 from jetexp.jets.sample import Jets, concatenate, jet_hash
 from jetexp.jets.store import write_jets
 from jetexp.parts import load_parts, split

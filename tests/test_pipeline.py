@@ -14,11 +14,13 @@ from mlflow import MlflowClient
 
 from jetexp.errors import ModelError
 from jetexp.evaluation.report import Measurement
-from jetexp.experiment import Experiment, override, read_experiment
+from jetexp.experiment import Experiment
+from jetexp.experiment_file import override, read_experiment
 from jetexp.images import make_images
 from jetexp.jets.sample import Jets
 from jetexp.jets.store import write_jets
-from jetexp.pipeline import Outcome, promote_run, run_experiment
+from jetexp.pipeline import Outcome, run_experiment
+from jetexp.promotion import promote_run
 from jetexp.tables import print_outcome
 
 ROOT = Path(__file__).parent.parent

@@ -1,0 +1,172 @@
+"""From a trained tagger to the registry: measure it as served, register it, let the gate decide."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from jetexp.compare import find_run
+from jetexp.errors import ModelError
+from jetexp.evaluation.report import Evaluation
+from jetexp.experiment import Experiment
+from jetexp.fits import FinalFit, evaluated, served_settings
+from jetexp.images import make_images
+from jetexp.jets.sample import Jets
+from jetexp.mlflow_store import connect
+from jetexp.parts import load_test_jets
+from jetexp.registry import TestSample, Verdict, champion_of, judge, model_of_run, register
+from jetexp.serving import load_tagger, probabilities
+from jetexp.tracking import MlflowRecorder, git_tags
+
+__all__ = ["promote_run", "register_best"]
+
+logger = logging.getLogger(__name__)
+
+
+def register_best(
+    experiment: Experiment,
+    best: FinalFit,
+    test: Jets,
+    parent: MlflowRecorder,
+    *,
+    new_test_sample: bool,
+) -> tuple[Evaluation, Verdict | None]:
+    """Measure the best fit as it would be served, enter it into the registry, and let the gate decide.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Names the registered model and the gate.
+    best : FinalFit
+        The candidate.
+    test : Jets
+        Test jets.
+    parent : MlflowRecorder
+        Records what comes of it.
+    new_test_sample : bool
+        Let the registered model take the test jets as its own.
+
+    Returns
+    -------
+    served : Evaluation
+        The candidate on raw images of the test jets.
+    verdict : Verdict or None
+        What the registry made of it; None where the experiment names no registered model.
+    """
+    sample = _test_sample(experiment, test)
+    offline = probabilities(best.network, sample.images, served_settings(experiment))
+    served = evaluated(experiment, offline, sample.label, part="served")
+    parent.metrics(served.metrics())
+    parent.result("served_evaluation", served.to_dict())
+    name = experiment.registered_model
+    if name is None:
+        return served, None
+    version = register(
+        parent.client,
+        name,
+        best.model_uri,
+        run_id=best.run_id,
+        tags=_version_tags(experiment, best.test.metrics() | served.metrics()),
+        description=experiment.description,
+    )
+    against = champion_of(parent.client, name)
+    logger.info(
+        "judging version %s of %s%s",
+        version,
+        name,
+        "" if against is None else f" against the champion, version {against.version}",
+    )
+    verdict = judge(
+        parent.client,
+        name,
+        version,
+        sample,
+        experiment.gate,
+        offline=offline,
+        new_test_sample=new_test_sample,
+    )
+    parent.result("gate", verdict.to_dict())
+    parent.tags(
+        {
+            "registered_model": name,
+            "registered_version": version,
+            "gate": verdict.decision.outcome,
+            "gate_reason": verdict.decision.reason,
+        }
+    )
+    return served, verdict
+
+
+def promote_run(
+    experiment: Experiment, run_name: str, *, jets_folder: Path, new_test_sample: bool = False
+) -> Verdict:
+    """Register the model of a run, and judge it against the champion.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Names the registered model, the test jets and the gate.
+    run_name : str
+        The run's id or name; for the parent run of an execution, its best final fit.
+    jets_folder : Path
+        Where generated jets are kept.
+    new_test_sample : bool
+        Let the registered model take the test jets as its own.
+
+    Returns
+    -------
+    Verdict
+        What the registry made of it.
+
+    Raises
+    ------
+    JetexpError
+        If there is no such run or model, or the experiment names no registered model.
+    """
+    if experiment.registered_model is None:
+        raise ModelError(
+            f"Experiment {experiment.name} names no registered_model, so nothing can be promoted."
+        )
+    client = connect()
+    named = find_run(client, run_name)
+    run_id = named.data.tags.get("best_run", named.info.run_id)
+    run = client.get_run(run_id)
+    uri = model_of_run(client, run_id)
+    test = load_test_jets(experiment, jets_folder)
+    network, served = load_tagger(uri)
+    sample = _test_sample(experiment, test)
+    metrics = {name: value for name, value in run.data.metrics.items() if name.startswith("test_")}
+    version = register(
+        client,
+        experiment.registered_model,
+        uri,
+        run_id=run_id,
+        tags=_version_tags(experiment, metrics),
+        description=experiment.description,
+    )
+    verdict = judge(
+        client,
+        experiment.registered_model,
+        version,
+        sample,
+        experiment.gate,
+        offline=probabilities(network, sample.images, served),
+        new_test_sample=new_test_sample,
+    )
+    MlflowRecorder(client, run).result("gate", verdict.to_dict())
+    return verdict
+
+
+def _test_sample(experiment: Experiment, test: Jets) -> TestSample:
+    return TestSample(
+        images=make_images(test, served_settings(experiment).raw_images)[..., 0],
+        label=test.label,
+        classes=experiment.classes,
+        signal=experiment.signal,
+        fingerprint=test.fingerprint,
+    )
+
+
+def _version_tags(experiment: Experiment, metrics: dict[str, float]) -> dict[str, str]:
+    numbers = {name: f"{value:.5g}" for name, value in metrics.items()}
+    return {"experiment": experiment.name, **numbers, **git_tags()}
