@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from jetexp.jets.sample import Jets
 from jetexp.jets.settings import GenerationSettings
 
 CLASSES = ("QCD", "W", "top")
+
+# a shell that starts the suite in the background has Ctrl-C ignored, by every child of it too
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # a busy machine is no mistake
 settings.register_profile("jetexp", deadline=None)
