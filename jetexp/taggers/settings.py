@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -70,4 +70,3 @@ class TrainingSettings(Settings):
 
 
 TaggerSettings = Annotated[CnnSettings | NotebookSettings, Field(discriminator="kind")]
-Hyperparameters = dict[str, Any]
