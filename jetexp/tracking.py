@@ -85,9 +85,13 @@ def _first_signal_raises() -> Iterator[None]:
         return
     numbers = (signal.SIGINT, signal.SIGTERM)
 
+    def ignore(number: int, frame: FrameType | None) -> None:
+        # not SIG_IGN: Python complains on stderr of a signal that came before its handler was changed
+        pass
+
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         for one in numbers:
-            signal.signal(one, signal.SIG_IGN)
+            signal.signal(one, ignore)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)

@@ -286,7 +286,8 @@ from jetexp.tracking import open_parent
 
 with open_parent("e", "r") as parent, parent.child("seed-00"):
     print(parent.run_id, flush=True)
-    time.sleep(60)
+    for _ in range(600):  # a signal just before one long sleep would be seen only after it
+        time.sleep(0.1)
 """
 
 
