@@ -7,6 +7,7 @@ awkward arrays into FastJet's awkward interface, with no Python loop over partic
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import GenerationSettings
 
-__all__ = ["MATCHING_DISTANCE", "PARTICLE_ETA", "find_jets", "wrap_phi"]
+__all__ = ["MATCHING_DISTANCE", "PARTICLE_ETA", "Particles", "eta_phi", "find_jets", "visible", "wrap_phi"]
 
 PARTICLE_ETA = 3.2
 MATCHING_DISTANCE = 0.5
@@ -26,6 +27,35 @@ Float = npt.NDArray[np.float64]
 
 # FastJet's names of a momentum's components, and Pythia's
 _MOMENTUM = {"px": "px", "py": "py", "pz": "pz", "E": "e"}
+
+
+@dataclass(frozen=True, eq=False)
+class Particles:
+    """Particles of some events, event after event.
+
+    Attributes
+    ----------
+    momentum : dict of ndarray of float64, shape (M,)
+        The components ``px``, ``py``, ``pz`` and ``E``, in GeV.
+    identity : ndarray of int64, shape (M,)
+        PDG ids.
+    counts : ndarray of int64, shape (N,)
+        Number of particles of each event.
+    """
+
+    momentum: dict[str, Float]
+    identity: Index
+    counts: Index
+
+    @property
+    def event(self) -> Index:
+        """Number of the event that each particle belongs to, shape (M,)."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    @property
+    def start(self) -> Index:
+        """Where the particles of each event begin, shape (N + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
 
 
 def wrap_phi(phi: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
@@ -51,8 +81,19 @@ def wrap_phi(phi: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return np.where(wrapped >= np.pi, -np.pi, wrapped)
 
 
-def _visible(particles: Any) -> tuple[dict[str, Float], Index, Index]:
-    """Keep the visible final-state particles in acceptance: momenta, ids and numbers an event."""
+def visible(particles: Any) -> Particles:
+    """Keep the visible final-state particles in acceptance.
+
+    Parameters
+    ----------
+    particles : awkward.Array
+        The particles ``prt`` of events of ``Pythia.nextBatch``.
+
+    Returns
+    -------
+    Particles
+        Of the same events: neither neutrinos, nor what flies beyond |eta| of ``PARTICLE_ETA``.
+    """
     import awkward as ak
 
     counts = ak.to_numpy(ak.num(particles))
@@ -64,14 +105,26 @@ def _visible(particles: Any) -> tuple[dict[str, Float], Index, Index]:
     # |eta| < a is |pz| < pT sinh(a); this also leaves out particles along the beam
     inside = np.abs(momentum["pz"]) < transverse * np.sinh(PARTICLE_ETA)
     event = np.repeat(np.arange(len(counts)), counts)[keep[inside]]
-    return (
+    return Particles(
         {name: values[inside] for name, values in momentum.items()},
         ak.to_numpy(flat.id)[keep[inside]].astype(np.int64),
         np.bincount(event, minlength=len(counts)),
     )
 
 
-def _eta_phi(momentum: dict[str, Float]) -> tuple[Float, Float]:
+def eta_phi(momentum: dict[str, Float]) -> tuple[Float, Float]:
+    """Give the direction of momenta.
+
+    Parameters
+    ----------
+    momentum : dict of ndarray of float64, shape (M,)
+        The components ``px``, ``py`` and ``pz``, none along the beam.
+
+    Returns
+    -------
+    tuple of ndarray of float64, shape (M,)
+        Pseudorapidity, and the azimuth in radians.
+    """
     transverse = np.hypot(momentum["px"], momentum["py"])
     return np.arcsinh(momentum["pz"] / transverse), np.arctan2(momentum["py"], momentum["px"])
 
@@ -93,7 +146,7 @@ def _near_parton(
     for field in ("daughter1", "daughter2"):
         daughter = start[event] + ak.to_numpy(flat[field])[copies]
         last &= identity[daughter] != identity[copies]
-    eta, phi = _eta_phi({name: ak.to_numpy(flat.p[name])[copies[last]] for name in ("px", "py", "pz")})
+    eta, phi = eta_phi({name: ak.to_numpy(flat.p[name])[copies[last]] for name in ("px", "py", "pz")})
     pairs = jet_event[:, None] == event[last][None, :]
     distance = np.hypot(jet_eta[:, None] - eta, wrap_phi(jet_phi[:, None] - phi))
     near: npt.NDArray[np.bool_] = (pairs & (distance < MATCHING_DISTANCE)).any(axis=1)
@@ -107,6 +160,7 @@ def find_jets(
     name: str,
     parton: int | None,
     charge: Callable[[int], int],
+    observe: Callable[[Particles], Particles] | None = None,
 ) -> Jets:
     """Find the hardest jet in range of each event.
 
@@ -122,6 +176,9 @@ def find_jets(
         Absolute PDG id of the parton that jets are matched to.
     charge : callable
         Gives the electric charge of a PDG id, in units of e.
+    observe : callable, optional
+        What happens to the visible particles before jets are found: pile-up, a calorimeter. The
+        parton is always that of the hard event.
 
     Returns
     -------
@@ -130,27 +187,29 @@ def find_jets(
     """
     import awkward as ak
 
-    momentum, identity, counts = _visible(events.prt)
-    if not len(identity):
+    particles = visible(events.prt)
+    if observe is not None:
+        particles = observe(particles)
+    if not len(particles.identity):
         return _empty(name)
-    jet, jet_event, members = _clustered(momentum, counts, settings)
+    jet, jet_event, members = _clustered(particles, settings)
     if not len(jet_event):
         return _empty(name)
     chosen = _hardest_wanted(events.prt, jet, jet_event, settings, parton)
 
-    eta, phi = (values[chosen] for values in _eta_phi(jet))
+    eta, phi = (values[chosen] for values in eta_phi(jet))
     lengths = ak.to_numpy(ak.num(members))[chosen]
-    start = np.concatenate([[0], np.cumsum(counts)])[jet_event[chosen]]
+    start = particles.start[jet_event[chosen]]
     index = ak.to_numpy(ak.flatten(members[chosen])) + np.repeat(start, lengths)
-    constituent = {component: values[index] for component, values in momentum.items()}
-    constituent_eta, constituent_phi = _eta_phi(constituent)
+    constituent = {component: values[index] for component, values in particles.momentum.items()}
+    constituent_eta, constituent_phi = eta_phi(constituent)
     px, py, pz, energy = (jet[component][chosen] for component in _MOMENTUM)
     return Jets(
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         constituent_eta=(constituent_eta - np.repeat(eta, lengths)).astype(np.float32),
         constituent_phi=_single(wrap_phi(constituent_phi - np.repeat(phi, lengths))),
         constituent_pt=np.hypot(constituent["px"], constituent["py"]).astype(np.float32),
-        constituent_charge=_charges(identity[index], charge),
+        constituent_charge=_charges(particles.identity[index], charge),
         label=np.zeros(len(chosen), dtype=np.int64),
         pt=np.hypot(px, py).astype(np.float32),
         eta=eta.astype(np.float32),
@@ -160,16 +219,14 @@ def find_jets(
     )
 
 
-def _clustered(
-    momentum: dict[str, Float], counts: Index, settings: GenerationSettings
-) -> tuple[dict[str, Float], Index, Any]:
+def _clustered(particles: Particles, settings: GenerationSettings) -> tuple[dict[str, Float], Index, Any]:
     """Cluster each event: momenta of the jets, their events, their constituents' indices therein."""
     import awkward as ak
     import fastjet
 
-    particles = ak.unflatten(ak.zip(momentum, with_name="Momentum4D"), counts)
+    events = ak.unflatten(ak.zip(particles.momentum, with_name="Momentum4D"), particles.counts)
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, settings.radius)
-    clusters = fastjet.ClusterSequence(particles, definition)
+    clusters = fastjet.ClusterSequence(events, definition)
     found = clusters.inclusive_jets(min_pt=settings.pt_range[0])
     members = ak.flatten(clusters.constituent_index(min_pt=settings.pt_range[0]))
     jet = {component: ak.to_numpy(ak.flatten(found[component])) for component in _MOMENTUM}
@@ -186,7 +243,7 @@ def _hardest_wanted(
 ) -> Index:
     """Choose the hardest jet of each event among those in range and near their parton."""
     pt = np.hypot(jet["px"], jet["py"])
-    eta, phi = _eta_phi(jet)
+    eta, phi = eta_phi(jet)
     wanted = (pt >= settings.pt_range[0]) & (pt < settings.pt_range[1])
     wanted &= np.abs(eta) < settings.maximum_eta
     if parton is not None:

@@ -9,7 +9,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from jetexp.errors import JetexpError
-from jetexp.jets.clustering import MATCHING_DISTANCE, PARTICLE_ETA, find_jets
+from jetexp.jets.calorimeter import observer
+from jetexp.jets.clustering import MATCHING_DISTANCE, PARTICLE_ETA, Particles, find_jets
+from jetexp.jets.pileup import MINIMUM_BIAS, POOL_EVENTS, collect, pool_physics
 from jetexp.jets.sample import Jets, concatenate
 from jetexp.jets.settings import GenerationSettings
 
@@ -26,6 +28,7 @@ __all__ = [
     "chunk_key",
     "event_seed",
     "make_chunk",
+    "make_pool",
     "physics",
     "start_pythia",
 ]
@@ -39,11 +42,20 @@ PROCESSES: dict[str, tuple[tuple[str, ...], int | None]] = {
     "top": (("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", *_HADRONIC_W), 6),
 }
 
-_COMMON = (
+# Vincia prints its settings on standard output at any other verbosity
+SHOWERS: dict[str, tuple[str, ...]] = {
+    "simple": (),
+    "vincia": ("PartonShowers:model = 2", "Print:verbosity = 1"),
+}
+
+_BEAMS = (
     "Print:quiet = on",
     "Beams:idA = 2212",
     "Beams:idB = 2212",
     "Beams:eCM = 13000.",
+)
+_COMMON = (
+    *_BEAMS,
     "PhaseSpace:pTHatMin = 550.",
     "PhaseSpace:pTHatMax = 1700.",
     "PhaseSpace:bias2Selection = on",
@@ -64,14 +76,23 @@ def physics(settings: GenerationSettings) -> dict[str, Any]:
     Parameters
     ----------
     settings : GenerationSettings
-        The kinematic window and the jet radius.
+        The kinematic window, the jet radius, the shower and the surroundings.
 
     Returns
     -------
     dict
-        JSON-serialisable: generator and selection settings, and software versions.
+        JSON-serialisable: generator and selection settings, and software versions. A shower,
+        pile-up or calorimeter that is not the default adds a key of its own; nothing else does,
+        so that samples stored before these settings came keep their names.
     """
-    return {
+    added: dict[str, Any] = {}
+    if settings.shower != "simple":
+        added["shower"] = list(SHOWERS[settings.shower])
+    if settings.pileup:
+        added["pileup"] = {"mean": settings.pileup, **pool_physics()}
+    if settings.calorimeter is not None:
+        added["calorimeter"] = settings.calorimeter.model_dump(mode="json")
+    return added | {
         "form": 1,
         "generator": list(_COMMON),
         "processes": {name: list(lines) for name, (lines, _) in PROCESSES.items()},
@@ -147,7 +168,7 @@ def event_seed(process: str, seed: int, chunk: int) -> int:
     return (start + chunk) % PYTHIA_SEEDS + 1
 
 
-def start_pythia(process: str, random_seed: int) -> pythia8mc.Pythia:
+def start_pythia(process: str, random_seed: int, shower: str = "simple") -> pythia8mc.Pythia:
     """Set up Pythia for a process.
 
     Parameters
@@ -156,22 +177,30 @@ def start_pythia(process: str, random_seed: int) -> pythia8mc.Pythia:
         Name of the class.
     random_seed : int
         Pythia's own seed.
+    shower : {"simple", "vincia"}
+        The parton shower.
 
     Returns
     -------
     pythia8mc.Pythia
-        Initialised: default tune, hadronisation and underlying event on.
+        Initialised: the shower's default tune, hadronisation and underlying event on.
 
     Raises
     ------
     JetexpError
-        If Pythia refuses a setting or does not start.
+        If the shower is unknown, or Pythia refuses a setting or does not start.
     """
+    if shower not in SHOWERS:
+        raise JetexpError(f"Pythia's showers are {' and '.join(SHOWERS)}; {shower!r} is not one.")
+    return _started((*_COMMON, *PROCESSES[process][0], *SHOWERS[shower]), random_seed, process)
+
+
+def _started(lines: tuple[str, ...], random_seed: int, process: str) -> pythia8mc.Pythia:
+    """Start Pythia with these settings and this seed."""
     import pythia8mc
 
     pythia = pythia8mc.Pythia("", False)
-    lines = (*_COMMON, *PROCESSES[process][0], "Random:setSeed = on", f"Random:seed = {random_seed}")
-    for line in lines:
+    for line in (*lines, "Random:setSeed = on", f"Random:seed = {random_seed}"):
         if not pythia.readString(line):
             raise JetexpError(f"Pythia {version('pythia8mc')} refuses the setting {line!r}.")
     if not pythia.init():
@@ -198,7 +227,30 @@ def bare_batches(pythia: pythia8mc.Pythia, events: int) -> Iterator[Any]:
         yield pythia.nextBatch(min(EVENTS_PER_BATCH, events - start))
 
 
-def make_chunk(process: str, seed: int, chunk: int, settings: GenerationSettings) -> Jets:
+def make_pool(seed: int, events: int = POOL_EVENTS) -> Particles:
+    """Generate the collisions that pile-up is drawn from, with Pythia's own shower.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the sample that the pool is for.
+    events : int
+        Number of collisions.
+
+    Returns
+    -------
+    Particles
+        The visible particles of each collision.
+    """
+    # half way between the seeds of two processes
+    random_seed = (event_seed(next(iter(PROCESSES)), seed, 0) + PYTHIA_SEEDS // 6) % PYTHIA_SEEDS + 1
+    pythia = _started((*_BEAMS, *MINIMUM_BIAS), random_seed, "minimum bias")
+    return collect(bare_batches(pythia, events))
+
+
+def make_chunk(
+    process: str, seed: int, chunk: int, settings: GenerationSettings, pool: Particles | None = None
+) -> Jets:
     """Generate one chunk of events and find its candidate jets.
 
     Parameters
@@ -208,20 +260,33 @@ def make_chunk(process: str, seed: int, chunk: int, settings: GenerationSettings
     seed, chunk : int
         Seed of the sample, number of the chunk.
     settings : GenerationSettings
-        The kinematic window and the jet radius.
+        The kinematic window, the jet radius, the shower and the surroundings.
+    pool : Particles, optional
+        Collisions that pile-up is drawn from, needed where there is some.
 
     Returns
     -------
     Jets
         At most one an event, in the order of the events, of the one class ``process``.
     """
-    pythia = start_pythia(process, event_seed(process, seed, chunk))
+    random_seed = event_seed(process, seed, chunk)
+    observe = observer(settings, random_seed, pool)
+    pythia = start_pythia(process, random_seed, settings.shower)
     return concatenate(
-        [candidates(batch, process, settings, pythia) for batch in bare_batches(pythia, EVENTS_PER_CHUNK)]
+        [
+            candidates(batch, process, settings, pythia, observe)
+            for batch in bare_batches(pythia, EVENTS_PER_CHUNK)
+        ]
     )
 
 
-def candidates(events: Any, process: str, settings: GenerationSettings, pythia: pythia8mc.Pythia) -> Jets:
+def candidates(
+    events: Any,
+    process: str,
+    settings: GenerationSettings,
+    pythia: pythia8mc.Pythia,
+    observe: Callable[[Particles], Particles] | None = None,
+) -> Jets:
     """Find the candidate jets of a batch of events.
 
     Parameters
@@ -234,13 +299,22 @@ def candidates(events: Any, process: str, settings: GenerationSettings, pythia: 
         The kinematic window and the jet radius.
     pythia : pythia8mc.Pythia
         Knows the charges of particles.
+    observe : callable, optional
+        What happens to visible particles before jets are found; by default nothing.
 
     Returns
     -------
     Jets
         At most one an event, in the order of the events.
     """
-    return find_jets(events, settings, name=process, parton=PROCESSES[process][1], charge=_charge(pythia))
+    return find_jets(
+        events,
+        settings,
+        name=process,
+        parton=PROCESSES[process][1],
+        charge=_charge(pythia),
+        observe=observe,
+    )
 
 
 def _charge(pythia: pythia8mc.Pythia) -> Callable[[int], int]:

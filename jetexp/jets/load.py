@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from jetexp.errors import JetFileError
+from jetexp.errors import JetexpError, JetFileError
 from jetexp.jets.formats.ucl import default_ucl_name, export_ucl
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import GenerationSettings, JetFileSettings
 
 __all__ = ["default_ucl_name", "export_ucl", "load_jets"]
+
+# of the jets of a file that does not say; soft drop asks for it, where its beta is not 0
+USUAL_RADIUS = 1.0
 
 
 def load_jets(
@@ -38,7 +41,7 @@ def load_jets(
     Returns
     -------
     Jets
-        Of these classes only, at least one of each.
+        Of these classes only, at least one of each; selected and groomed, if the settings say so.
 
     Raises
     ------
@@ -51,8 +54,34 @@ def load_jets(
         # pyarrow and the generator's tools are needed from here on only
         from jetexp.jets.production import generated_jets
 
-        return generated_jets(settings, classes, Path(folder), workers=workers)
-    return _read_file(settings, classes)
+        jets = generated_jets(settings, classes, Path(folder), workers=workers)
+    else:
+        jets = _read_file(settings, classes)
+    if settings.select_pt is not None:
+        jets = _selected(jets, settings.select_pt)
+    if settings.soft_drop is None:
+        return jets
+    # FastJet is needed from here on only
+    from jetexp.jets.grooming import soft_dropped
+
+    return soft_dropped(jets, settings.soft_drop, _radius(jets))
+
+
+def _selected(jets: Jets, window: tuple[float, float]) -> Jets:
+    """Keep the jets of a range of pT."""
+    low, high = window
+    kept = jets.take((jets.pt >= low) & (jets.pt < high))
+    for name, count in kept.class_counts.items():
+        if not count:
+            raise JetexpError(f"No jet of class {name!r} has a pT of {low:g} to {high:g} GeV (select_pt).")
+    return kept
+
+
+def _radius(jets: Jets) -> float:
+    """Give the radius that the provenance says, if it says one."""
+    physics = jets.provenance.get("physics")
+    radius = physics.get("radius") if isinstance(physics, dict) else None
+    return radius if isinstance(radius, float) and 0 < radius < np.inf else USUAL_RADIUS
 
 
 def _read_file(settings: JetFileSettings, classes: Sequence[str]) -> Jets:

@@ -26,8 +26,10 @@ from jetexp.jets.generate import (
     check_request,
     chunk_key,
     make_chunk,
+    make_pool,
     physics,
 )
+from jetexp.jets.pileup import read_pool, stored_pool
 from jetexp.jets.sample import Jets, concatenate
 from jetexp.jets.settings import GenerationSettings
 from jetexp.jets.spectrum import Spectrum, acceptance, fit_spectrum
@@ -44,6 +46,8 @@ SPECTRUM_CHUNKS = 20
 # of a chunk's events, the part that is accepted, before anything is known of it
 FIRST_GUESS = 0.8
 BYTES_PER_JET = 1_000
+# and of each collision of its pile-up, at a radius of 1
+BYTES_PER_COLLISION = 120
 SELECTION = (
     "The sample is defined by its selection: events are generated with pTHat weighted by its power of 5 "
     "(bias2Selection), and each class is accepted against the smallest common density of jet pT. The "
@@ -109,8 +113,11 @@ def generated_jets(
             # another process may have made it while this one waited
             if not (target / MANIFEST).exists():
                 _clear_remains(chunks)
-                names = tuple(sorted(classes))
-                write_jets(_Production(settings, names, chunks).run(workers or cores()), target)
+                pool = None
+                if settings.pileup:
+                    pool = stored_pool(folder, settings.seed, lambda: make_pool(settings.seed))
+                production = _Production(settings, tuple(sorted(classes)), chunks, pool)
+                write_jets(production.run(workers or cores()), target)
     return read_jets(target).with_classes(classes)
 
 
@@ -121,7 +128,8 @@ def _check_space(settings: GenerationSettings, classes: Sequence[str], folder: P
         there = there.parent
     # whole chunks of candidates, and the sample itself
     candidates = max(settings.per_class / FIRST_GUESS, EVENTS_PER_CHUNK)
-    needed = int(len(classes) * (candidates + settings.per_class) * BYTES_PER_JET)
+    each = BYTES_PER_JET + BYTES_PER_COLLISION * settings.pileup
+    needed = int(len(classes) * (candidates + settings.per_class) * each)
     free = shutil.disk_usage(there).free
     if free < needed:
         raise JetexpError(
@@ -155,9 +163,12 @@ def _clear_remains(chunks: Path) -> None:
         remains.unlink(missing_ok=True)
 
 
-def _make(process: str, seed: int, chunk: int, settings: GenerationSettings, path: Path) -> None:
+def _make(
+    process: str, seed: int, chunk: int, settings: GenerationSettings, path: Path, pool: Path | None
+) -> None:
     """Make one chunk, in a worker."""
-    write_chunk(make_chunk(process, seed, chunk, settings), path)
+    collisions = None if pool is None else read_pool(pool)
+    write_chunk(make_chunk(process, seed, chunk, settings, collisions), path)
 
 
 @dataclass
@@ -172,6 +183,8 @@ class _Production:
         In alphabetical order.
     chunks : Path
         Where this seed's chunks are kept.
+    pool : Path, optional
+        The collisions that pile-up is drawn from, if there is pile-up.
     pt : dict
         For each class, the pT of the candidates of each chunk that is made.
     """
@@ -179,6 +192,7 @@ class _Production:
     settings: GenerationSettings
     classes: tuple[str, ...]
     chunks: Path
+    pool: Path | None = None
     pt: dict[str, dict[int, npt.NDArray[np.float32]]] = field(default_factory=dict)
     fits: dict[int, dict[str, Spectrum]] = field(default_factory=dict)
     accepted: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
@@ -288,7 +302,8 @@ class _Production:
 
         def arguments(task: tuple[int, str]) -> tuple[Any, ...]:
             number, name = task
-            return name, self.settings.seed, number, self.settings, self._path(name, number)
+            path = self._path(name, number)
+            return name, self.settings.seed, number, self.settings, path, self.pool
 
         for number, name in finished_tasks(_make, self._next, arguments, workers):
             self.pt[name][number] = read_table(self._path(name, number), (name,)).pt
@@ -309,7 +324,7 @@ class _Production:
     def _provenance(self) -> dict[str, Any]:
         return {
             "source": "pythia",
-            "settings": self.settings.model_dump(mode="json"),
+            "settings": self.settings.stored(),
             "physics": physics(self.settings),
             "selection": SELECTION,
             "chunks": {name: len(self.accepted[name]) for name in self.classes},

@@ -2,15 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from jetexp.settings import Settings
 
-__all__ = ["GenerationSettings", "JetFileSettings", "JetsSettings"]
+__all__ = [
+    "CalorimeterSettings",
+    "GenerationSettings",
+    "JetFileSettings",
+    "JetsSettings",
+    "SoftDropSettings",
+]
 
 MAXIMUM_PER_CLASS = 100_000_000
+
+# stochastic term (times the root of 1 GeV over the energy) and constant term of an energy resolution
+Resolution = tuple[Annotated[float, Field(ge=0, le=5)], Annotated[float, Field(ge=0, le=1)]]
+
+
+def _increasing(window: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= window[0] < window[1]:
+        raise ValueError("two increasing numbers that are not negative would be right, in GeV")
+    return window
+
+
+PtWindow = Annotated[tuple[float, float], AfterValidator(_increasing)]
+
+# came after samples had been stored: where they are at their default, what is written stays as it was
+LATER = ("shower", "pileup", "calorimeter")
+
+
+class CalorimeterSettings(Settings):
+    """A calorimeter between the particles and the jets.
+
+    The relative resolution is ``stochastic / sqrt(E / GeV)`` and ``constant``, added in quadrature.
+
+    Attributes
+    ----------
+    tower : float
+        Size of a tower in eta, and nearly so in phi (a whole number of towers closes the circle).
+    electromagnetic : tuple of float
+        Stochastic and constant term for photons and electrons.
+    hadronic : tuple of float
+        Stochastic and constant term for all other particles.
+    """
+
+    tower: float = Field(0.1, ge=0.01, le=0.5)
+    electromagnetic: Resolution = (0.10, 0.007)
+    hadronic: Resolution = (0.50, 0.03)
+
+
+class SoftDropSettings(Settings):
+    """Soft drop grooming (Larkoski et al., arXiv:1402.2657).
+
+    A jet is declustered until its two branches obey ``z > z_cut (distance / radius)**beta``,
+    where z is the softer branch's share of the transverse momentum.
+
+    Attributes
+    ----------
+    beta : float
+        Exponent of the angle; 0 is the modified mass drop.
+    z_cut : float
+        Smallest share of the softer branch.
+    """
+
+    beta: float = Field(0.0, ge=0, le=10)
+    z_cut: float = Field(0.1, gt=0, lt=0.5)
 
 
 class GenerationSettings(Settings):
@@ -28,6 +87,17 @@ class GenerationSettings(Settings):
         Largest absolute jet pseudorapidity.
     radius : float
         Anti-kT radius parameter.
+    shower : {"simple", "vincia"}
+        Pythia's parton shower: its own, or the antenna shower Vincia, which is some ten times slower.
+    pileup : float
+        Mean number of further proton collisions in each event (Poisson). Nothing is subtracted:
+        at a radius of 1 a collision adds about 3 GeV to a jet, and ``pt_range`` is of what is seen.
+    calorimeter : CalorimeterSettings, optional
+        Measure particles in towers before jets are found; by default jets are made of particles.
+    soft_drop : SoftDropSettings, optional
+        Groom the jets when they are loaded; what is stored is not groomed.
+    select_pt : tuple of float, optional
+        Of the jets that were made, keep those of this transverse momentum, GeV.
     """
 
     source: Literal["pythia"] = "pythia"
@@ -36,12 +106,34 @@ class GenerationSettings(Settings):
     pt_range: tuple[float, float] = (600.0, 1500.0)
     maximum_eta: float = Field(2.0, gt=0, le=3.0)
     radius: float = Field(1.0, gt=0.1, le=1.5)
+    shower: Literal["simple", "vincia"] = "simple"
+    pileup: float = Field(0.0, ge=0, le=200)
+    calorimeter: CalorimeterSettings | None = None
+    soft_drop: SoftDropSettings | None = None
+    select_pt: PtWindow | None = None
 
     @model_validator(mode="after")
     def _range(self) -> GenerationSettings:
         if not 0 < self.pt_range[0] < self.pt_range[1]:
             raise ValueError("pt_range must be two increasing positive numbers, in GeV")
         return self
+
+    def stored(self) -> dict[str, Any]:
+        """Give the settings that a stored sample was made with, JSON-serialisable.
+
+        Returns
+        -------
+        dict
+            Without ``soft_drop`` and ``select_pt``, which come after storing, and without newer settings
+            that are at their default, so that a sample says the same whichever version made it.
+        """
+        everything = self.model_dump(mode="json", exclude={"select_pt", "soft_drop"})
+        defaults = {name: type(self).model_fields[name].default for name in LATER}
+        return {
+            name: value
+            for name, value in everything.items()
+            if name not in defaults or value != defaults[name]
+        }
 
 
 class JetFileSettings(Settings):
@@ -55,12 +147,18 @@ class JetFileSettings(Settings):
         Read no more than this many jets of each class; by default all.
     maximum_pixel : float
         Jets with a pixel above this transverse energy, in GeV, are dropped as corrupt.
+    soft_drop : SoftDropSettings, optional
+        Groom the jets after reading.
+    select_pt : tuple of float, optional
+        Of the jets that were read, keep those of this transverse momentum, GeV.
     """
 
     source: Literal["file"] = "file"
     path: str = Field(min_length=1)
     per_class: int | None = Field(None, ge=1, le=MAXIMUM_PER_CLASS)
     maximum_pixel: float = Field(13_000.0, gt=0)
+    soft_drop: SoftDropSettings | None = None
+    select_pt: PtWindow | None = None
 
 
 JetsSettings = Annotated[GenerationSettings | JetFileSettings, Field(discriminator="source")]

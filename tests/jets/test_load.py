@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from jetexp.errors import JetexpError, JetFileError
 from jetexp.jets.load import export_ucl, load_jets
 from jetexp.jets.sample import Jets
-from jetexp.jets.settings import GenerationSettings, JetFileSettings
+from jetexp.jets.settings import GenerationSettings, JetFileSettings, SoftDropSettings
 from jetexp.jets.store import write_jets
 
 
@@ -80,3 +81,36 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(JetexpError, match="cannot be written"):
         load_jets(GenerationSettings(per_class=10), ["W", "QCD"], tmp_path / "file" / "jets")
+
+
+def test_jets_are_groomed_after_reading(
+    pythia_jets: Jets, generation: GenerationSettings, jets_folder: Path, sample: Path
+) -> None:
+    soft_drop = SoftDropSettings(beta=1)
+    settings = JetFileSettings(path=str(sample), soft_drop=soft_drop)
+    classes = ["QCD", "W", "top"]
+    read = load_jets(settings, classes, Path("nowhere"))
+    made = load_jets(generation.model_copy(update={"soft_drop": soft_drop}), classes, jets_folder)
+    assert read.fingerprint == made.fingerprint
+    assert read.provenance["soft_drop"] == {"beta": 1.0, "z_cut": 0.1, "radius": 1.0}
+    plain = from_file(sample, classes)
+    assert "soft_drop" not in plain.provenance
+    assert len(read.constituent_pt) < len(plain.constituent_pt)
+    # a file's own radius measures the angle
+    for name, physics, radius in (
+        ("small", {"radius": 0.8}, 0.8),
+        ("odd", {"radius": "0.8"}, 1),
+        ("none", 0, 1),
+    ):
+        write_jets(replace(pythia_jets, provenance={"physics": physics}), sample.parent / name)
+        settings = JetFileSettings(path=str(sample.parent / name), soft_drop=soft_drop, per_class=3)
+        assert load_jets(settings, ["W"], Path("nowhere")).provenance["soft_drop"]["radius"] == radius
+
+
+def test_a_file_of_images_is_groomed_too(pythia_jets: Jets, tmp_path: Path) -> None:
+    export_ucl(pythia_jets, tmp_path / "images")
+    settings = JetFileSettings(path=str(tmp_path / "images"), per_class=20, soft_drop=SoftDropSettings())
+    groomed = load_jets(settings, ["W", "top"], Path("nowhere"))
+    whole = load_jets(settings.model_copy(update={"soft_drop": None}), ["W", "top"], Path("nowhere"))
+    assert len(groomed.constituent_pt) < len(whole.constituent_pt)
+    assert groomed.provenance["soft_drop"]["radius"] == 1.0

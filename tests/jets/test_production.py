@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -13,11 +14,15 @@ from pathlib import Path
 import pytest
 
 from jetexp.errors import JetexpError
-from jetexp.jets import production
+from jetexp.jets import generate, production
+from jetexp.jets.clustering import Particles
+from jetexp.jets.generate import make_chunk, make_pool
 from jetexp.jets.load import load_jets
+from jetexp.jets.pileup import read_pool
 from jetexp.jets.production import sample_folder
 from jetexp.jets.sample import Jets
-from jetexp.jets.settings import GenerationSettings
+from jetexp.jets.settings import CalorimeterSettings, GenerationSettings, SoftDropSettings
+from jetexp.jets.table import read_table
 
 CLASSES = ("QCD", "W", "top")
 
@@ -94,10 +99,64 @@ def test_the_provenance_says_what_defines_the_sample(
     pythia_jets: Jets, generation: GenerationSettings
 ) -> None:
     provenance = pythia_jets.provenance
-    assert provenance["settings"] == generation.model_dump(mode="json")
+    assert provenance["settings"] == {
+        "source": "pythia",
+        "per_class": 300,
+        "seed": 11,
+        "pt_range": [600.0, 1500.0],
+        "maximum_eta": 2.0,
+        "radius": 1.0,
+    }
+    assert provenance["settings"] == generation.stored()
     assert set(provenance["physics"]["versions"]) == {"pythia8mc", "fastjet"}
     assert "weights" in provenance["selection"]
     assert "not used in training" in provenance["selection"]
+
+
+def test_the_provenance_names_new_settings_only_where_they_are_used(tmp_path: Path) -> None:
+    used = GenerationSettings(
+        shower="vincia", pileup=20, calorimeter=CalorimeterSettings(), soft_drop=SoftDropSettings()
+    )
+    production_of = production._Production(used, ("QCD",), tmp_path, accepted={"QCD": []})
+    provenance = production_of._provenance()
+    assert json.loads(json.dumps(provenance)) == provenance
+    assert set(provenance["settings"]) - set(GenerationSettings().stored()) == {
+        "shower",
+        "pileup",
+        "calorimeter",
+    }
+    assert set(provenance["physics"]) >= {"shower", "pileup", "calorimeter"}
+
+
+def test_a_sample_with_pile_up_has_a_pool_made_once_and_given_to_its_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools, made = [], []
+
+    def stop(self: production._Production, workers: int) -> Jets:
+        pools.append(self.pool)
+        raise KeyboardInterrupt
+
+    def pool(seed: int) -> Particles:
+        made.append(seed)
+        return make_pool(seed, 20)
+
+    monkeypatch.setattr(production._Production, "run", stop)
+    monkeypatch.setattr(production, "make_pool", pool)
+    monkeypatch.setattr(generate, "EVENTS_PER_CHUNK", 15)
+    settings = GenerationSettings(per_class=5, seed=3, pileup=10)
+    for radius in (1.0, 1.0, 0.8):
+        with pytest.raises(KeyboardInterrupt):
+            load_jets(settings.model_copy(update={"radius": radius}), ["QCD", "W"], tmp_path)
+    assert made == [3]
+    assert len(set(pools)) == 1
+    assert pools[0] is not None
+    assert pools[0].parent == tmp_path
+    assert pools[0].name.startswith("pileup-seed3-")
+    production._make("QCD", 3, 0, settings, tmp_path / "chunk.parquet", pools[0])
+    again = make_chunk("QCD", 3, 0, settings, read_pool(pools[0]))
+    assert len(again)
+    assert again.fingerprint == read_table(tmp_path / "chunk.parquet", ("QCD",)).fingerprint
 
 
 def test_a_damaged_chunk_is_made_again(
@@ -125,8 +184,14 @@ def test_names_of_samples_tell_them_apart(tmp_path: Path) -> None:
     name = sample_folder(base, ["W", "QCD"], tmp_path).name
     assert name.startswith("pythia-QCD-W-10-seed1-")
     assert sample_folder(base, ["QCD", "W"], tmp_path).name == name
-    other = base.model_copy(update={"radius": 0.8})
-    assert sample_folder(other, ["QCD", "W"], tmp_path).name != name
+    names = {
+        sample_folder(base.model_copy(update=change), ["QCD", "W"], tmp_path).name
+        for change in ({}, {"radius": 0.8}, {"shower": "vincia"}, {"pileup": 1.0})
+    }
+    assert len(names) == 4
+    # jets are groomed after they are read
+    groomed = base.model_copy(update={"soft_drop": SoftDropSettings()})
+    assert sample_folder(groomed, ["QCD", "W"], tmp_path).name == name
 
 
 @pytest.mark.slow
