@@ -6,6 +6,11 @@
         recorder.figure(name, figure)
     figures_of_parent(summary, evaluations, histories, trials, best=0)      # everything
     rejection_comparison({"first run": evaluation.rejection, "second run": summary.curve})
+    figure_of_variants({"first variant": summary.measurements["rejection_50"], ...}, reference=31.5)
+    rejection_against_pt({"CNN": result}); mass_spectra({"CNN": result})    # evaluation/sculpting.py
+    reliability({"before": curve, "after": curve})                          # evaluation/calibration.py
+    power_laws({"CNN": law}, until=1e6)                                     # evaluation/power_law.py
+    correlation(image, half_width); saliency(image, half_width)             # (H, W) arrays
 """
 
 from __future__ import annotations
@@ -15,14 +20,31 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from jetexp.evaluation.report import Evaluation, Summary
+from jetexp.plots.attention import correlation, saliency
+from jetexp.plots.calibration import reliability
 from jetexp.plots.compare import rejection_comparison
 from jetexp.plots.curves import rejection, rejection_over_seeds, roc, roc_over_seeds
 from jetexp.plots.images import class_sums, examples, misidentified
 from jetexp.plots.learning import History, learning_curves
+from jetexp.plots.scaling import power_laws
 from jetexp.plots.scores import confusion, scores, thresholds
+from jetexp.plots.sculpting import mass_spectra, rejection_against_pt
 from jetexp.plots.search import Trial, search_overview
+from jetexp.plots.variants import figure_of_variants
 
-__all__ = ["figures_of_parent", "figures_of_run", "rejection_comparison", "search_overview"]
+__all__ = [
+    "correlation",
+    "figure_of_variants",
+    "figures_of_parent",
+    "figures_of_run",
+    "mass_spectra",
+    "power_laws",
+    "rejection_against_pt",
+    "rejection_comparison",
+    "reliability",
+    "saliency",
+    "search_overview",
+]
 
 
 def figures_of_run(evaluation: Evaluation, history: History | None = None) -> dict[str, Figure]:

@@ -1,0 +1,90 @@
+"""What a tagger looks at, as images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from jetexp.plots.style import new_figure, styled
+
+__all__ = ["correlation", "saliency"]
+
+
+@styled
+def correlation(image: npt.NDArray[np.floating], half_width: float, title: str = "") -> Figure:
+    """Draw the correlation of each pixel with the discriminant.
+
+    Parameters
+    ----------
+    image : ndarray of float, shape (H, W)
+        In [-1, 1]; first axis eta, second phi.
+    half_width : float
+        Half the side of the image, in eta and phi.
+    title : str
+        What stands above.
+
+    Returns
+    -------
+    Figure
+        On a scale that is white at zero and as long on either side.
+    """
+    largest = float(np.abs(image).max()) or 1.0
+    return _picture(
+        image,
+        half_width,
+        title,
+        "correlation with the discriminant",
+        cmap="RdBu_r",
+        vmin=-largest,
+        vmax=largest,
+    )
+
+
+@styled
+def saliency(
+    image: npt.NDArray[np.floating], half_width: float, title: str = "", *, label: str = "saliency"
+) -> Figure:
+    """Draw how much each pixel matters to the score.
+
+    Parameters
+    ----------
+    image : ndarray of float, shape (H, W)
+        Not negative; first axis eta, second phi.
+    half_width : float
+        Half the side of the image, in eta and phi.
+    title : str
+        What stands above.
+    label : str
+        What is drawn, with its unit.
+
+    Returns
+    -------
+    Figure
+        On a linear scale from zero.
+    """
+    largest = float(image.max())
+    return _picture(
+        image, half_width, title, label, cmap="magma", vmin=0.0, vmax=largest if largest > 0 else 1.0
+    )
+
+
+def _picture(
+    image: npt.NDArray[np.floating], half_width: float, title: str, label: str, **scale: Any
+) -> Figure:
+    figure, [[axes]] = new_figure(width=4.0, height=3.3)
+    # rows of the drawn image are phi
+    drawn = axes.imshow(
+        image.T,
+        origin="lower",
+        extent=(-half_width, half_width, -half_width, half_width),
+        interpolation="nearest",
+        **scale,
+    )
+    axes.set(xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$")
+    axes.grid(visible=False)
+    axes.set_title(title, loc="left")
+    figure.colorbar(drawn, ax=axes, label=label)
+    return figure
