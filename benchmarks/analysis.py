@@ -32,7 +32,7 @@ def loop_mistakes(network: keras.Model, images: np.ndarray, label: np.ndarray) -
     missed = [0, 0]
     sums = np.zeros((2, *images.shape[1:]))
     for jet in range(len(images)):
-        predicted = np.argmax(network.predict(images[jet : jet + 1], verbose=0))
+        predicted = np.argmax(network.predict({"image": images[jet : jet + 1]}, verbose=0))
         if predicted != label[jet]:
             missed[label[jet]] += 1
             sums[label[jet]] += images[jet]
@@ -43,7 +43,7 @@ def loop_histograms(network: keras.Model, images: np.ndarray, label: np.ndarray)
     """Predict jet by jet; fill the scores of both hypotheses for each true class."""
     scores: list[list[list[float]]] = [[[], []], [[], []]]
     for jet in range(len(images)):
-        prediction = network.predict(images[jet : jet + 1], verbose=0)
+        prediction = network.predict({"image": images[jet : jet + 1]}, verbose=0)
         for hypothesis in range(2):
             scores[hypothesis][label[jet]].append(prediction[0][hypothesis])
     return np.array([[np.histogram(values, 50, (0, 1))[0] for values in row] for row in scores])
@@ -53,14 +53,14 @@ def loop_threshold(network: keras.Model, images: np.ndarray, label: np.ndarray, 
     """Predict jet by jet; count the mistakes at one threshold."""
     missed = 0
     for jet in range(len(images)):
-        prediction = network.predict(images[jet : jet + 1], verbose=0)
+        prediction = network.predict({"image": images[jet : jet + 1]}, verbose=0)
         missed += int((prediction[0][1] >= threshold) != label[jet])
     return missed
 
 
 def batched(network: keras.Model, images: np.ndarray, label: np.ndarray) -> Evaluation:
     """All of it at once, with the ROC curve, similarities and errors besides."""
-    scores = predict(network, images)
+    scores = predict(network, {"image": images})
     return evaluate(scores, label, classes=CLASSES, signal="W", part="test", images=images)
 
 
@@ -75,9 +75,9 @@ def main() -> None:
     # about 60 pixels of a jet are lit; what is in them does not matter for the time
     images = rng.exponential(10, (JETS, 40, 40, 1)) * (rng.random((JETS, 40, 40, 1)) < 0.04)
     images, label = images.astype(np.float32), np.arange(JETS) % 2
-    network = build_network(NotebookSettings(), (40, 40, 1), 2, seed=0)
+    network = build_network(NotebookSettings(), {"image": (40, 40, 1)}, 2, seed=0)
     few, few_label = images[:LOOPED], label[:LOOPED]
-    network.predict(few[:1], verbose=0)
+    network.predict({"image": few[:1]}, verbose=0)
     found = batched(network, few, few_label)  # the first call of each kind compiles
     if not np.array_equal(loop_mistakes(network, few, few_label), found.confusion[[0, 1], [1, 0]]):
         raise SystemExit("loops and batched analysis disagree")

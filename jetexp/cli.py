@@ -101,6 +101,65 @@ def run(
 
 
 @jetexp.command()
+@click.argument("names", metavar="[EXPERIMENT]...", nargs=-1)
+@click.option("--names", "listed", type=TEXT, help="The same, separated by commas.")
+@click.option(
+    "--fast",
+    is_flag=False,
+    flag_value="yes",
+    type=TEXT,
+    help="A tiny budget, to see that everything works.",
+)
+@click.option(
+    "--experiments",
+    "experiments_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("experiments"),
+    show_default=True,
+    help="Where experiment files are.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("suite"),
+    envvar="JETEXP_SUITE",
+    show_default=True,
+    show_envvar=True,
+    help="Where finished fits, results and figures are kept.",
+)
+@jets_folder_option
+@workers_option
+def suite(
+    names: tuple[str, ...],
+    listed: str | None,
+    fast: str | None,
+    experiments_folder: Path,
+    folder: Path,
+    jets_folder: Path,
+    workers: int | None,
+) -> None:
+    """Run all experiments, or the named ones, and write one table; go on where it was interrupted."""
+    from jetexp.console import import_quietly
+    from jetexp.experiment_file import read_experiment
+
+    wanted = [*names, *(name.strip() for name in (listed or "").split(",") if name.strip())]
+    import_quietly("keras")
+    from jetexp import suite as suites
+
+    experiments = [read_experiment(path) for path in suites.find_experiments(experiments_folder, wanted)]
+    if fast:
+        experiments = [suites.fast(one) for one in experiments]
+    result = suites.run_suite(experiments, folder=folder, jets_folder=jets_folder, workers=workers)
+    click.echo(result.table)
+    click.echo(f"Table and figures: {folder}; run {result.run_id}")
+    if result.failures:
+        raise JetexpError(
+            "These experiments failed: "
+            + "; ".join(f"{name} ({reason})" for name, reason in result.failures.items())
+        )
+
+
+@jetexp.command()
 @classes_option
 @click.option("--per-class", type=click.IntRange(min=1), default=10_000, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -11,15 +13,17 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 from jetexp.images import ImageSettings
 from jetexp.jets.settings import JetsSettings
 from jetexp.settings import Settings
-from jetexp.taggers.settings import CnnSettings, TaggerSettings, TrainingSettings
+from jetexp.taggers.settings import CLASSICAL, CnnSettings, TaggerSettings, TrainingSettings
 
 __all__ = [
     "Choices",
     "Experiment",
     "GateSettings",
     "Range",
+    "ReferenceSettings",
     "SearchSettings",
     "SplitSettings",
+    "TaggerFit",
 ]
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
@@ -150,6 +154,81 @@ class GateSettings(Settings):
     minimum_per_class: int = Field(1000, ge=1)
 
 
+class ReferenceSettings(Settings):
+    """A tagger that the experiment's own is measured against, on the same jets.
+
+    Attributes
+    ----------
+    name : str
+        Its name, in tables and runs; by default its kind.
+    tagger : settings of a tagger
+        Which one.
+    images : ImageSettings, optional
+        How its images are made; by default as the experiment's.
+    training : TrainingSettings, optional
+        How it is fitted, if it is a network; by default as the experiment's.
+    seeds : int, optional
+        Number of fits; by default as the experiment's. A classical tagger is fitted once.
+    """
+
+    name: str | None = Field(None, pattern=NAME)
+    tagger: TaggerSettings
+    images: ImageSettings | None = None
+    training: TrainingSettings | None = None
+    seeds: int | None = Field(None, ge=1, le=1000)
+
+
+@dataclass(frozen=True)
+class TaggerFit:
+    """One tagger to be fitted, with all that is settled about it.
+
+    Attributes
+    ----------
+    name : str
+        Its name, in tables and runs.
+    tagger : settings of a tagger
+        Which one.
+    images : ImageSettings
+        How its images are made, if it takes any.
+    training : TrainingSettings
+        How it is fitted, if it is a network.
+    seeds : int
+        Number of fits.
+    seed : int
+        Seed of the first.
+    """
+
+    name: str
+    tagger: TaggerSettings
+    images: ImageSettings
+    training: TrainingSettings
+    seeds: int
+    seed: int
+
+    @property
+    def is_classical(self) -> bool:
+        """Whether it is no network."""
+        return isinstance(self.tagger, CLASSICAL)
+
+
+def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Apply changes, key by key; settings of another kind or source are replaced as a whole."""
+    result = dict(content)
+    for key, value in changes.items():
+        old = result.get(key)
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(old, dict) and isinstance(value, dict) and not _another_form(old, value):
+            result[key] = _merged(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _another_form(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    return any(key in new and new[key] != old.get(key) for key in ("kind", "source"))
+
+
 class Experiment(Settings):
     """One experiment, from jets to registry.
 
@@ -169,10 +248,12 @@ class Experiment(Settings):
         A test sample of its own.
     split : SplitSettings
         Which jets train, validate and test.
+    train_per_class : int, optional
+        Train on the first so many jets of each class; by default on all of the training part.
     images : ImageSettings
         From constituents to images.
-    tagger : CnnSettings or NotebookSettings
-        The network.
+    tagger : settings of a tagger
+        The tagger, most often a CNN.
     training : TrainingSettings
         How it is fitted.
     search : SearchSettings, optional
@@ -181,6 +262,16 @@ class Experiment(Settings):
         Number of final fits, from different seeds.
     seed : int
         First seed of search and fits.
+    references : tuple of ReferenceSettings
+        Other taggers, measured on the same jets.
+    ensemble : bool
+        Whether the final fits together (the mean of their log-odds) are a tagger of their own.
+    calibration : {"none", "temperature"}
+        Whether the tagger that is registered has its probabilities scaled by a temperature fitted to the
+        validation jets (Guo et al., arXiv:1706.04599).
+    variants : dict of str to dict
+        Changes to this experiment, each measured by itself: keys and values as in the file. A null
+        takes a key away.
     registered_model : str, optional
         Name under which the best model enters the registry.
     gate : GateSettings
@@ -194,12 +285,17 @@ class Experiment(Settings):
     jets: JetsSettings
     test: JetsSettings | None = None
     split: SplitSettings = SplitSettings()
+    train_per_class: int | None = Field(None, ge=2)
     images: ImageSettings
     tagger: TaggerSettings
     training: TrainingSettings = TrainingSettings()
     search: SearchSettings | None = None
     seeds: int = Field(3, ge=1, le=1000)
     seed: int = Field(0, ge=0, le=1_000_000)
+    references: tuple[ReferenceSettings, ...] = ()
+    ensemble: bool = False
+    calibration: Literal["none", "temperature"] = "none"
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     registered_model: str | None = Field(None, pattern=NAME)
     gate: GateSettings = GateSettings()
 
@@ -211,6 +307,44 @@ class Experiment(Settings):
             raise ValueError(f"signal {self.signal!r} is not among the classes {list(self.classes)}")
         if self.test is not None and self.test == self.jets:
             raise ValueError("test is the same sample as jets; give it another seed or file")
+        self._check_taggers()
+        self._check_space()
+        self._check_variants()
+        return self
+
+    def _check_taggers(self) -> None:
+        names = [one.name for one in self.taggers]
+        if len({*names, "ensemble"}) <= len(names):
+            raise ValueError(
+                f"references: every tagger needs a name of its own, and {', '.join(names)} (and ensemble) "
+                "are taken"
+            )
+        if self.images.need_charge and self.registered_model is not None:
+            raise ValueError(
+                "registered_model: a model is served raw images, which carry no charges, and images.channels "
+                "need them"
+            )
+        if self.taggers[0].is_classical:
+            for key, given in (
+                ("search", self.search is not None),
+                ("ensemble", self.ensemble),
+                ("registered_model", self.registered_model is not None),
+            ):
+                if given:
+                    raise ValueError(f"{key} goes with a network, and {self.tagger.kind} is none")
+
+    def _check_variants(self) -> None:
+        if self.variants and self.registered_model is not None:
+            raise ValueError("an experiment with variants registers no model")
+        for name in self.variants:
+            try:
+                self.variant(name)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(str(part) for part in first["loc"])
+                raise ValueError(f"variants.{name}: {key}: {first['msg']}") from None
+
+    def _check_space(self) -> None:
         for name, values in (self.search.space if self.search else {}).items():
             for value in values.extremes:
                 try:
@@ -226,7 +360,47 @@ class Experiment(Settings):
                     raise ValueError(
                         f"search.space.{name} holds {value!r}, which is impossible: {problem}"
                     ) from None
-        return self
+
+    @property
+    def taggers(self) -> tuple[TaggerFit, ...]:
+        """All taggers to be fitted, the experiment's own first."""
+        own = TaggerFit(self.tagger.kind, self.tagger, self.images, self.training, self.seeds, self.seed)
+        others = (
+            TaggerFit(
+                one.name or one.tagger.kind,
+                one.tagger,
+                one.images or self.images,
+                one.training or self.training,
+                1 if isinstance(one.tagger, CLASSICAL) else one.seeds or self.seeds,
+                self.seed,
+            )
+            for one in self.references
+        )
+        return (own, *others)
+
+    def variant(self, name: str) -> Experiment:
+        """Return one of the variants.
+
+        Parameters
+        ----------
+        name : str
+            One of ``variants``.
+
+        Returns
+        -------
+        Experiment
+            With the variant's changes, and no variants.
+
+        Raises
+        ------
+        KeyError
+            If there is none of this name.
+        pydantic.ValidationError
+            If it is impossible.
+        """
+        content = self.model_dump(mode="json", exclude_none=True, exclude={"variants"})
+        changed = _merged(content, self.variants[name])
+        return Experiment.model_validate_json(json.dumps(changed), strict=True)
 
     def with_hyperparameters(self, values: Mapping[str, Any]) -> Experiment:
         """Set tagger and training settings by name.

@@ -16,7 +16,7 @@ from jetexp.experiment import Experiment
 from jetexp.jets.settings import GenerationSettings, JetFileSettings
 from jetexp.taggers.settings import CnnSettings
 
-__all__ = ["override", "read_experiment"]
+__all__ = ["override", "read_experiment", "validated"]
 
 MAXIMUM_FILE_SIZE = 1_000_000
 
@@ -59,7 +59,8 @@ _Loader.add_constructor("!exponent", _number)
 def _explain(error: dict[str, Any]) -> str:
     """Say one pydantic error as: key, what is wrong, what was given."""
     # parts of the location that name a union's branch are no keys of the file
-    branches = {"pythia", "file", "cnn", "notebook", "Choices", "Range"}
+    branches = {"pythia", "file", "Choices", "Range"} | {"cnn", "notebook", "pfn"}
+    branches |= {"mass_window", "logistic_regression", "boosted_trees"}
     key = ".".join(str(part) for part in error["loc"] if part not in branches)
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
@@ -114,10 +115,29 @@ def read_experiment(path: str | Path) -> Experiment:
             f"{path} must hold keys such as name, classes and jets, but holds "
             f"{'nothing' if content is None else type(content).__name__}."
         )
-    return _validated(content, str(path))
+    return validated(content, str(path))
 
 
-def _validated(content: dict[str, Any], where: str) -> Experiment:
+def validated(content: dict[str, Any], where: str) -> Experiment:
+    """Validate the content of an experiment file.
+
+    Parameters
+    ----------
+    content : dict
+        Keys and values, as in the file.
+    where : str
+        What a mistake is told of.
+
+    Returns
+    -------
+    Experiment
+        Validated and frozen.
+
+    Raises
+    ------
+    ExperimentError
+        If it holds an unknown key, a wrong type or an impossible value.
+    """
     try:
         # through JSON: strict about types, yet lists may become tuples
         return Experiment.model_validate_json(json.dumps(content), strict=True)
@@ -202,4 +222,4 @@ def override(
         content["seeds"] = seeds
     if seed is not None:
         content["seed"] = seed
-    return _validated(content, f"experiment {experiment.name} with the overrides given")
+    return validated(content, f"experiment {experiment.name} with the overrides given")

@@ -1,4 +1,4 @@
-"""From constituents to images: centre, rotate, flip, zoom, pixelate, scale."""
+"""From constituents to images: standard position, pixels, channels, scale."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from jetexp.errors import JetexpError
+from jetexp.geometry import Block, GeometrySettings, blocks, sums
 from jetexp.jets.sample import Jets
-from jetexp.settings import Settings
 
 __all__ = ["ImageSettings", "make_images"]
 
 Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 
 # cells (constituents or pixels, whichever are more) held at once; bounds the memory taken
 BLOCK_CELLS = 2_000_000
-# below this distance (float32 constituents carry rounding of this order) a coordinate is on the axis
-ON_AXIS = 1e-6
 # what the logarithm is taken of: 1 + value / this, in GeV and as a fraction of the jet's pT
 LOG_UNIT = {"gev": 1.0, "fraction": 1e-3}
 
+Channel = Literal["pt", "charged", "neutral", "count"]
 
-class ImageSettings(Settings):
+
+class ImageSettings(GeometrySettings):
     """How images are made from constituents.
 
     Attributes
@@ -33,34 +33,43 @@ class ImageSettings(Settings):
         Pixels a side.
     half_width : float
         Half the side of the image, in eta and phi (after the zoom).
-    centre : bool
-        Move the pT-weighted centroid to the middle.
-    rotate : bool
-        Turn the principal axis upright, that is along phi.
-    flip : bool
-        Mirror so that the harder half lies on the positive side of each axis.
-    zoom : bool
-        Scale angles by the jet's pT over ``reference_pt``, since a decay's opening angle goes as
-        2 m / pT (Barnard et al., arXiv:1609.00607). The jet's pT is here the scalar sum over its
-        constituents, which particles and pixels both have, so that training and serving agree.
-    reference_pt : float
-        The pT at which the zoom leaves angles as they are, GeV.
+    compress : bool
+        Draw wide angles closer, so that a small image with a fine core still shows the whole jet: the
+        distance r from the middle becomes half_width log(1 + r / core) / log(1 + reach / core).
+    core : float
+        The distance (after the zoom) up to which the compression leaves proportions about as they are.
+    reach : float
+        The distance (after the zoom) that the compression brings to the edge of the image.
     scale : {"gev", "fraction"}
         Pixels in GeV, or as fractions of the jet's summed pT.
     intensity : {"linear", "sqrt", "log"}
         What is done to the scaled pixel values v: nothing, their square root, or log(1 + v / u)
         with u = 1 GeV, or u = 0.001 for fractions.
+    channels : tuple of {"pt", "charged", "neutral", "count"}
+        What the pixels hold: the pT of all constituents, of charged or of neutral ones (Komiske et
+        al., arXiv:1612.01551), or the number of constituents, of which the scale knows nothing.
     """
 
     pixels: int = Field(24, ge=4, le=256)
     half_width: float = Field(0.6, gt=0, le=3.2)
-    centre: bool = True
-    rotate: bool = True
-    flip: bool = True
-    zoom: bool = True
-    reference_pt: float = Field(600.0, gt=0)
+    compress: bool = False
+    core: float = Field(0.15, gt=0, le=10)
+    reach: float = Field(1.5, gt=0, le=10)
     scale: Literal["gev", "fraction"] = "fraction"
     intensity: Literal["linear", "sqrt", "log"] = "sqrt"
+    channels: tuple[Channel, ...] = Field(("pt",), min_length=1)
+
+    @field_validator("channels")
+    @classmethod
+    def _once(cls, channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+        if len(set(channels)) < len(channels):
+            raise ValueError("a channel stands twice")
+        return channels
+
+    @property
+    def need_charge(self) -> bool:
+        """Whether the constituents' charges must be known."""
+        return not {"charged", "neutral"}.isdisjoint(self.channels)
 
 
 def make_images(jets: Jets, settings: ImageSettings) -> npt.NDArray[np.float32]:
@@ -78,8 +87,13 @@ def make_images(jets: Jets, settings: ImageSettings) -> npt.NDArray[np.float32]:
 
     Returns
     -------
-    ndarray of float32, shape (N, pixels, pixels, 1)
+    ndarray of float32, shape (N, pixels, pixels, channels)
         First axis eta, second phi. In GeV or without unit, by ``settings.scale``.
+
+    Raises
+    ------
+    JetexpError
+        If a channel needs charges, and the jets have none.
 
     Examples
     --------
@@ -98,96 +112,59 @@ def make_images(jets: Jets, settings: ImageSettings) -> npt.NDArray[np.float32]:
     >>> image[0, :, :, 0].tolist()[2]
     [0.25, 0.0, 0.75, 0.0]
     """
-    images = np.empty((len(jets), settings.pixels, settings.pixels, 1), dtype=np.float32)
-    largest = int(jets.counts.max(initial=1))
-    step = max(1, BLOCK_CELLS // max(settings.pixels**2, largest))
-    for start in range(0, len(jets), step):
-        stop = min(start + step, len(jets))
-        offsets = jets.offsets[start : stop + 1]
-        flat = slice(offsets[0], offsets[-1])
-        images[start:stop, :, :, 0] = _images_of_block(
-            np.repeat(np.arange(stop - start), np.diff(offsets)),
-            stop - start,
-            jets.constituent_eta[flat].astype(np.float64),
-            jets.constituent_phi[flat].astype(np.float64),
-            jets.constituent_pt[flat].astype(np.float64),
-            settings,
+    if settings.need_charge and jets.constituent_charge is None:
+        raise JetexpError(
+            f"images.channels {list(settings.channels)} need the constituents' charges, which these jets "
+            "do not carry: use the channels pt and count."
         )
+    pixels, channels = settings.pixels, settings.channels
+    images = np.empty((len(jets), pixels, pixels, len(channels)), dtype=np.float32)
+    largest = int(jets.counts.max(initial=1))
+    for block in blocks(jets, settings, max(1, BLOCK_CELLS // max(pixels**2, largest))):
+        cell = _cells(block, settings)
+        for index, channel in enumerate(channels):
+            images[block.jets, :, :, index] = _channel(block, cell, channel, settings)
     return images
 
 
-def _images_of_block(
-    jet: Index, number: int, eta: Float, phi: Float, pt: Float, settings: ImageSettings
-) -> npt.NDArray[np.float32]:
-    total = _sums(jet, pt, number)
-    if settings.centre:
-        eta, phi = _centred(jet, eta, phi, pt, total)
-    if settings.rotate:
-        eta, phi = _rotated(jet, eta, phi, pt, number)
-    if settings.centre or settings.rotate:
-        # what lies on an axis must not fall to either side of it by rounding
-        eta, phi = (np.where(np.abs(values) < ON_AXIS, 0.0, values) for values in (eta, phi))
-    if settings.flip:
-        eta, phi = (_flipped(jet, values, pt, number) for values in (eta, phi))
-    if settings.zoom:
-        factor = (total / settings.reference_pt)[jet]
-        eta, phi = eta * factor, phi * factor
-    images = _pixelated(jet, number, eta, phi, pt, settings)
-    if settings.scale == "fraction":
-        images /= np.where(total > 0, total, 1.0)[:, None, None]
+def _cells(block: Block, settings: ImageSettings) -> npt.NDArray[np.int64]:
+    """Find the pixel of the block's images that each constituent falls in; -1 for none."""
+    pixels, half_width = settings.pixels, settings.half_width
+    eta, phi = _compressed(block.eta, block.phi, settings) if settings.compress else (block.eta, block.phi)
+    inside = (np.abs(eta) <= half_width) & (np.abs(phi) <= half_width)
+    per_unit = pixels / (2 * half_width)
+    row, column = (
+        np.minimum(((values[inside] + half_width) * per_unit).astype(np.int64), pixels - 1)
+        for values in (eta, phi)
+    )
+    cell = np.full(len(inside), -1, dtype=np.int64)
+    cell[inside] = (block.jet[inside] * pixels + row) * pixels + column
+    return cell
+
+
+def _compressed(eta: Float, phi: Float, settings: ImageSettings) -> tuple[Float, Float]:
+    """Draw wide angles closer to the middle, along the ray that they lie on."""
+    core, distance = settings.core, np.hypot(eta, phi)
+    edge = settings.half_width / np.log1p(settings.reach / core)
+    # towards the middle, log(1 + r / core) / r has the limit 1 / core
+    safe = np.where(distance > 0, distance, 1.0)
+    factor = edge * np.where(distance > 0, np.log1p(safe / core) / safe, 1 / core)
+    return factor * eta, factor * phi
+
+
+def _channel(block: Block, cell: npt.NDArray[np.int64], channel: Channel, settings: ImageSettings) -> Float:
+    """Fill one channel of a block's images, shape (number, pixels, pixels)."""
+    chosen = cell >= 0
+    if block.charge is not None and channel in ("charged", "neutral"):
+        chosen &= (block.charge != 0) == (channel == "charged")
+    pixels = settings.pixels
+    values = None if channel == "count" else block.pt[chosen]
+    images = sums(cell[chosen], values, block.number * pixels**2).reshape(block.number, pixels, pixels)
+    scale = "gev" if channel == "count" else settings.scale
+    if scale == "fraction":
+        images /= np.where(block.total > 0, block.total, 1.0)[:, None, None]
     if settings.intensity == "sqrt":
         np.sqrt(images, out=images)
     elif settings.intensity == "log":
-        np.log1p(images / LOG_UNIT[settings.scale], out=images)
-    return images.astype(np.float32)
-
-
-def _sums(jet: Index, values: Float, number: int) -> Float:
-    """Sum the constituents' values for each jet, shape (number,)."""
-    return np.asarray(np.bincount(jet, weights=values, minlength=number), dtype=np.float64)
-
-
-def _wrapped(phi: Float) -> Float:
-    """Bring phi back to [-pi, pi)."""
-    return phi - 2 * np.pi * np.floor((phi + np.pi) / (2 * np.pi))
-
-
-def _centred(jet: Index, eta: Float, phi: Float, pt: Float, total: Float) -> tuple[Float, Float]:
-    """Move the pT-weighted centroid to the origin."""
-    number, safe = len(total), np.where(total > 0, total, 1.0)
-    # an ordinary mean of phi means nothing across the seam, so first turn to the circular mean
-    around = np.arctan2(_sums(jet, pt * np.sin(phi), number), _sums(jet, pt * np.cos(phi), number))
-    phi = _wrapped(phi - around[jet])
-    eta = eta - (_sums(jet, pt * eta, number) / safe)[jet]
-    phi = phi - (_sums(jet, pt * phi, number) / safe)[jet]
-    return eta, phi
-
-
-def _rotated(jet: Index, eta: Float, phi: Float, pt: Float, number: int) -> tuple[Float, Float]:
-    """Turn about the origin until the principal axis of the pT-weighted second moments lies along phi."""
-    in_eta, in_phi = _sums(jet, pt * eta * eta, number), _sums(jet, pt * phi * phi, number)
-    mixed = _sums(jet, pt * eta * phi, number)
-    # a jet equally wide in all directions has no principal axis and stays as it is
-    has_axis = np.hypot(2 * mixed, in_phi - in_eta) > ON_AXIS * (in_eta + in_phi)
-    angle = np.where(has_axis, 0.5 * np.arctan2(2 * mixed, in_phi - in_eta), 0.0)
-    cosine, sine = np.cos(angle)[jet], np.sin(angle)[jet]
-    return cosine * eta - sine * phi, sine * eta + cosine * phi
-
-
-def _flipped(jet: Index, values: Float, pt: Float, number: int) -> Float:
-    """Mirror one coordinate of those jets whose negative half holds more pT."""
-    mirrored = _sums(jet, pt * np.sign(values), number) < 0
-    return np.where(mirrored[jet], -values, values)
-
-
-def _pixelated(jet: Index, number: int, eta: Float, phi: Float, pt: Float, settings: ImageSettings) -> Float:
-    """Sum pT in pixels, shape (number, pixels, pixels)."""
-    pixels, half_width = settings.pixels, settings.half_width
-    inside = (np.abs(eta) <= half_width) & (np.abs(phi) <= half_width)
-    jet, eta, phi, pt = jet[inside], eta[inside], phi[inside], pt[inside]
-    per_unit = pixels / (2 * half_width)
-    row, column = (
-        np.minimum(((values + half_width) * per_unit).astype(np.int64), pixels - 1) for values in (eta, phi)
-    )
-    cell = (jet * pixels + row) * pixels + column
-    return _sums(cell, pt, number * pixels**2).reshape(number, pixels, pixels)
+        np.log1p(images / LOG_UNIT[scale], out=images)
+    return images

@@ -13,7 +13,7 @@ from jetexp.experiment import Experiment, SplitSettings
 from jetexp.jets.load import load_jets
 from jetexp.jets.sample import Jets, jet_hash, split_fraction
 
-__all__ = ["JetParts", "load_parts", "load_test_jets", "split"]
+__all__ = ["JetParts", "first_of_each_class", "load_parts", "load_test_jets", "split"]
 
 logger = logging.getLogger(__name__)
 
@@ -117,10 +117,42 @@ def load_parts(experiment: Experiment, folder: Path, *, workers: int | None = No
     jets = load_jets(experiment.jets, experiment.classes, folder, workers=workers)
     own_test = experiment.test is not None
     train, validation, test = split(jets, experiment.split, with_test=not own_test)
+    if experiment.train_per_class is not None:
+        train = first_of_each_class(train, experiment.train_per_class)
     if own_test:
         test = load_test_jets(experiment, folder, workers=workers)
         train, validation = _without(train, test, "train"), _without(validation, test, "validation")
     return JetParts(train, validation, test)
+
+
+def first_of_each_class(jets: Jets, number: int) -> Jets:
+    """Keep the first jets of each class.
+
+    Parameters
+    ----------
+    jets : Jets
+        N jets.
+    number : int
+        How many of each class.
+
+    Returns
+    -------
+    Jets
+        In the order they had.
+
+    Raises
+    ------
+    JetexpError
+        If there are not so many.
+    """
+    for name, count in jets.class_counts.items():
+        if count < number:
+            raise JetexpError(
+                f"train_per_class asks for {number} jets of each class, but the training part holds "
+                f"{count} of class {name!r}: take more jets, or ask for fewer."
+            )
+    first = [np.flatnonzero(jets.label == label)[:number] for label in range(len(jets.classes))]
+    return jets.take(np.sort(np.concatenate(first)))
 
 
 def _without(jets: Jets, test: Jets, name: str) -> Jets:

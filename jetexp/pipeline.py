@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,30 +13,33 @@ import numpy as np
 import numpy.typing as npt
 
 from jetexp.evaluation.report import Evaluation, Summary, summarise
+from jetexp.evaluation.seeds import SeedComparison
 from jetexp.experiment import Experiment
+from jetexp.fit_store import FitStore, search_key
 from jetexp.fits import (
     FinalFit,
+    TaggerFits,
+    ensemble_of,
     evaluated,
-    final_fits,
+    fit_tagger,
     record_evaluation,
     record_figures,
     served_settings,
+    training_parts,
+    with_temperature,
 )
-from jetexp.images import make_images
+from jetexp.inspection import record_inspection
 from jetexp.mlflow_store import check_reachable
 from jetexp.parts import JetParts, load_parts
 from jetexp.plots import gallery
 from jetexp.promotion import register_best
 from jetexp.registry import Verdict
+from jetexp.results import TaggerResult, compared, figures_of_results
 from jetexp.search import SearchResult, search
+from jetexp.sentences import markdown_table
+from jetexp.taggers.catalogue import input_settings
 from jetexp.tracking import MlflowRecorder, open_parent
-from jetexp.training import (
-    Parts,
-    Recorder,
-    Sample,
-    devices,
-    network_summary,
-)
+from jetexp.training import Recorder, devices, network_summary
 
 if TYPE_CHECKING:
     import keras
@@ -55,14 +59,15 @@ class Outcome:
         With the hyperparameters that were found.
     run_id : str
         The parent run.
-    fits : tuple of FinalFit
-        One a seed.
+    results : tuple of TaggerResult
+        Each tagger and variant; the experiment's own tagger comes first.
+    comparisons : dict of str to SeedComparison
+        Differences on the same test jets, by name.
     best : FinalFit
-        The one that did best on validation.
-    summary : Summary
-        Test numbers over seeds.
-    served : Evaluation
-        The best on the test jets as raw images, which is what a served model is given.
+        The network that did best on validation, or the ensemble if that did better.
+    served : Evaluation or None
+        The best on the test jets as raw images, which is what a served model is given; None where the
+        tagger cannot judge those.
     verdict : Verdict or None
         What the registry made of the best; None where the experiment names no registered model.
     seconds : float
@@ -71,12 +76,22 @@ class Outcome:
 
     experiment: Experiment
     run_id: str
-    fits: tuple[FinalFit, ...]
+    results: tuple[TaggerResult, ...]
+    comparisons: dict[str, SeedComparison]
     best: FinalFit
-    summary: Summary
-    served: Evaluation
+    served: Evaluation | None
     verdict: Verdict | None
     seconds: float
+
+    @property
+    def fits(self) -> tuple[FinalFit, ...]:
+        """The experiment's own tagger, one fit a seed."""
+        return self.results[0].fits
+
+    @property
+    def summary(self) -> Summary:
+        """Test numbers of the experiment's own tagger over seeds."""
+        return self.results[0].test
 
 
 def run_experiment(
@@ -85,8 +100,9 @@ def run_experiment(
     jets_folder: Path,
     workers: int | None = None,
     new_test_sample: bool = False,
+    store: FitStore | None = None,
 ) -> Outcome:
-    """Run an experiment: jets, images, search, final fits, evaluation, registry.
+    """Run an experiment: jets, inputs, search, final fits, evaluation, registry.
 
     Parameters
     ----------
@@ -98,6 +114,8 @@ def run_experiment(
         Processes that generate jets; by default one a core.
     new_test_sample : bool
         Let the registered model take the test jets as its own.
+    store : FitStore, optional
+        Where finished fits are looked up and kept; by default every fit is made.
 
     Returns
     -------
@@ -111,82 +129,179 @@ def run_experiment(
     """
     started = time.perf_counter()
     check_reachable()
-    jets = load_parts(experiment, jets_folder, workers=workers)
+    variants = {name: experiment.variant(name) for name in experiment.variants} or {"": experiment}
+    # jets are made before a run is opened: what stands in their way leaves no failed run behind
+    jets = {name: load_parts(one, jets_folder, workers=workers) for name, one in variants.items()}
     with open_parent(
         experiment.name,
         experiment.name,
         served=served_settings(experiment),
         description=experiment.description,
     ) as parent:
-        _record_inputs(parent, experiment, jets)
-        parts = Parts(
-            train=Sample(make_images(jets.train, experiment.images), jets.train.label),
-            validation=Sample(make_images(jets.validation, experiment.images), jets.validation.label),
-            signal=experiment.classes.index(experiment.signal),
-        )
-        found, resolved = _search(experiment, parts, parent)
-        fits = final_fits(resolved, parts, jets.test, parent)
-        best = max(fits, key=lambda one: one.validation.auc)
-        summary = summarise([one.test for one in fits])
-        _record_results(parent, resolved, fits, best, found)
-        served, verdict = register_best(resolved, best, jets.test, parent, new_test_sample=new_test_sample)
+        _record_inputs(parent, experiment, next(iter(jets.values())))
+        results: list[TaggerResult] = []
+        comparisons: dict[str, SeedComparison] = {}
+        for name, one in variants.items():
+            shared = TaggerFits(one, jets[name], parent, jets_folder / "observables", store)
+            found, shared = _search(shared)
+            of_variant = _results(shared, name)
+            comparisons |= _comparisons(of_variant, results, shared)
+            results += of_variant
+        _record_results(parent, results, comparisons)
+        resolved = experiment if experiment.variants else shared.experiment
+        best = _best(results)
+        served = verdict = None
+        if not experiment.variants:
+            best = _calibrated(shared, best)
+            _record_best(parent, shared, results[0], best, found)
+            served, verdict = register_best(
+                resolved, best, shared.jets.test, parent, new_test_sample=new_test_sample
+            )
         seconds = time.perf_counter() - started
         parent.metrics({"seconds": seconds})
-        return Outcome(resolved, parent.run_id, fits, best, summary, served, verdict, seconds)
+        return Outcome(resolved, parent.run_id, tuple(results), comparisons, best, served, verdict, seconds)
 
 
 def _record_inputs(parent: MlflowRecorder, experiment: Experiment, jets: JetParts) -> None:
     """Record what goes into the execution: settings, devices, jets."""
     parent.text("experiment.yaml", experiment.yaml())
     parent.text("devices.txt", "\n".join(devices()) + "\n")
-    parent.parameters(experiment.model_dump(mode="json", exclude_none=True, exclude={"description"}))
+    parent.parameters(
+        experiment.model_dump(
+            mode="json", exclude_none=True, exclude={"description", "variants", "references"}
+        )
+    )
     for name, context in (("train", "training"), ("validation", "validation"), ("test", "test")):
         parent.jets(getattr(jets, name), f"{experiment.name}-{name}", context)
 
 
-def _search(
-    experiment: Experiment, parts: Parts, parent: MlflowRecorder
-) -> tuple[SearchResult | None, Experiment]:
+def _search(shared: TaggerFits) -> tuple[SearchResult | None, TaggerFits]:
     """Search, if the experiment asks for it, and set the best hyperparameters."""
+    experiment, parent, jets = shared.experiment, shared.parent, shared.jets
     if experiment.search is None:
-        return None, experiment
+        return None, shared
+    key = search_key(experiment, jets.train, jets.validation)
+    known = None if shared.store is None else shared.store.load_search(key)
+    if known is not None:
+        found = SearchResult.from_dict(known)
+        parent.tags({"search_finished_before": key})
+    else:
+        found = _new_search(shared)
+        if shared.store is not None:
+            shared.store.save_search(key, found.to_dict())
+    parent.result("search", found.to_dict())
+    parent.parameters({f"best.{name}": value for name, value in found.best.items()})
+    return found, replace(shared, experiment=experiment.with_hyperparameters(found.best))
+
+
+def _new_search(shared: TaggerFits) -> SearchResult:
+    experiment = shared.experiment
+    inputs = input_settings(experiment.tagger, experiment.images)
+    parts = training_parts(experiment, shared.jets, inputs, shared.cache)
 
     def judge_trial(child: Recorder, network: keras.Model, scores: Float) -> None:
         record_evaluation(child, evaluated(experiment, scores, parts.validation.label, part="validation"))
         child.network(network)
 
     with tempfile.TemporaryDirectory(prefix="jetexp-search-") as folder:
-        found = search(experiment, parts, recorder=parent, folder=Path(folder), on_trial_end=judge_trial)
-    parent.result("search", found.to_dict())
-    parent.parameters({f"best.{name}": value for name, value in found.best.items()})
-    return found, experiment.with_hyperparameters(found.best)
+        return search(
+            experiment, parts, recorder=shared.parent, folder=Path(folder), on_trial_end=judge_trial
+        )
+
+
+def _results(shared: TaggerFits, variant: str) -> list[TaggerResult]:
+    """Fit every tagger, and the ensemble of the experiment's own."""
+    experiment = shared.experiment
+    of_variant = f"{variant}: " if variant else ""
+    results = []
+    for number, one in enumerate(experiment.taggers):
+        prefix = of_variant if number == 0 else of_variant if one.is_classical else f"{of_variant}{one.name}-"
+        fits = fit_tagger(shared, one, prefix=prefix, with_images=number == 0 and not variant)
+        results.append(_result(shared, one.name, variant, fits))
+        if number == 0 and experiment.ensemble and one.seeds > 1:
+            together = ensemble_of(shared, fits, prefix=of_variant)
+            results.append(_result(shared, "ensemble", variant, (together,)))
+    return results
+
+
+def _result(shared: TaggerFits, tagger: str, variant: str, fits: tuple[FinalFit, ...]) -> TaggerResult:
+    return TaggerResult(
+        tagger=tagger,
+        variant=variant,
+        fits=fits,
+        validation=summarise([one.validation for one in fits]),
+        test=summarise([one.test for one in fits]),
+        training_jets=len(shared.jets.train),
+        fingerprint=shared.jets.test.fingerprint,
+    )
+
+
+def _comparisons(
+    of_variant: list[TaggerResult], before: list[TaggerResult], shared: TaggerFits
+) -> dict[str, SeedComparison]:
+    """Compare the experiment's own tagger with all others, and each variant with the first."""
+    own, signal, test = of_variant[0], shared.experiment.signal, shared.jets.test
+    pairs = [(own, one) for one in of_variant[1:]]
+    if before and before[0].fingerprint == own.fingerprint:
+        pairs.append((own, before[0]))
+    return {f"{a.name} against {b.name}": compared(a, b, test, signal=signal) for a, b in pairs}
+
+
+def _best(results: list[TaggerResult]) -> FinalFit:
+    """Choose the network that did best on validation: of the first tagger, or its ensemble."""
+    candidates = [fit for one in results if one.tagger in (results[0].tagger, "ensemble") for fit in one.fits]
+    return max(candidates, key=lambda one: one.validation.auc)
+
+
+def _calibrated(shared: TaggerFits, best: FinalFit) -> FinalFit:
+    """Scale the probabilities of the best, if the experiment asks for it."""
+    if shared.experiment.calibration == "none" or best.network is None:
+        return best
+    return with_temperature(shared, best)
 
 
 def _record_results(
     parent: MlflowRecorder,
-    experiment: Experiment,
-    fits: tuple[FinalFit, ...],
-    best: FinalFit,
-    found: SearchResult | None,
+    results: list[TaggerResult],
+    comparisons: Mapping[str, SeedComparison],
 ) -> None:
-    """Record on the parent what all fits together say, and every figure of the best."""
+    """Record on the parent what all fits together say."""
+    own = results[0]
     for part in ("validation", "test"):
-        summary = summarise([getattr(one, part) for one in fits])
+        summary: Summary = getattr(own, part)
         parent.metrics(summary.metrics())
         parent.result(f"{part}_summary", summary.to_dict())
         steps = np.rint(1000 * summary.curve.signal_efficiency).astype(int)
         parent.curve(f"{part}_rejection_curve", steps, summary.curve.rejection)
-    parent.text("network.txt", network_summary(best.network) + "\n")
-    parent.tags({"best_run": best.run_id, "best_seed": best.name})
-    parent.text("resolved_experiment.yaml", experiment.yaml())
+    rows = [one.to_dict() for one in results]
+    parent.result("table", rows)
+    parent.result("comparisons", {name: one.to_dict() for name, one in comparisons.items()})
+    parent.text("table.md", markdown_table(rows, comparisons))
+    record_figures(parent, figures_of_results(results))
+
+
+def _record_best(
+    parent: MlflowRecorder,
+    shared: TaggerFits,
+    own: TaggerResult,
+    best: FinalFit,
+    found: SearchResult | None,
+) -> None:
+    """Record every figure of the best, and what it looks at."""
+    parent.tags({"best_run": best.run_id, "best_fit": best.name})
+    parent.text("resolved_experiment.yaml", shared.experiment.yaml())
+    if best.network is not None:
+        parent.text("network.txt", network_summary(best.network) + "\n")
+    shown = best if best in own.fits else max(own.fits, key=lambda one: one.validation.auc)
     record_figures(
         parent,
         gallery.figures_of_parent(
-            summary,
-            [one.test for one in fits],
-            [one.history for one in fits],
+            own.test,
+            [one.test for one in own.fits],
+            [one.history for one in own.fits if one.history is not None],
             found.trials if found else (),
             objective=found.objective if found else "",
-            best=fits.index(best),
+            best=own.fits.index(shown),
         ),
     )
+    record_inspection(parent, shared, best)

@@ -30,7 +30,7 @@ def register_best(
     parent: MlflowRecorder,
     *,
     new_test_sample: bool,
-) -> tuple[Evaluation, Verdict | None]:
+) -> tuple[Evaluation | None, Verdict | None]:
     """Measure the best fit as it would be served, enter it into the registry, and let the gate decide.
 
     Parameters
@@ -48,11 +48,14 @@ def register_best(
 
     Returns
     -------
-    served : Evaluation
-        The candidate on raw images of the test jets.
+    served : Evaluation or None
+        The candidate on raw images of the test jets; None where it cannot judge those.
     verdict : Verdict or None
         What the registry made of it; None where the experiment names no registered model.
     """
+    if best.network is None or served_settings(experiment).inputs.need_charge:
+        # raw images carry no charges: such a tagger is measured, and not served
+        return None, None
     sample = _test_sample(experiment, test)
     offline = probabilities(best.network, sample.images, served_settings(experiment))
     served = evaluated(experiment, offline, sample.label, part="served")

@@ -213,24 +213,26 @@ class MlflowRecorder:
         entry = DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])
         delivered(self.client.log_inputs, self.run_id, [entry])
 
-    def network(self, network: keras.Model) -> None:
+    def network(self, network: keras.Model, served: ServedSettings | None = None) -> None:
         """Record the trained network, as it would be served.
 
         Parameters
         ----------
         network : keras.Model
-            From images to one probability a class. Its address is ``self.model_uri`` then.
+            From its inputs to one probability a class. Its address is ``self.model_uri`` then.
+        served : ServedSettings, optional
+            What it needs to be served; by default what the recorder was made with.
 
         Raises
         ------
         ValueError
             If the recorder was made without ``served``.
         """
-        if self._served is None:
+        served = served or self._served
+        if served is None:
             raise ValueError("this recorder was opened without what a network needs to be served")
         from jetexp.serving import log_tagger
 
-        served = self._served
         self.model_uri = delivered(
             log_tagger, network, served, run_id=self.run_id, experiment_id=self.experiment_id
         )

@@ -93,6 +93,12 @@ class SearchResult:
         """Return everything as JSON-serialisable content."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> SearchResult:
+        """Rebuild a result from what ``to_dict`` gave, read from JSON."""
+        trials = tuple(Trial(**trial) for trial in content["trials"])
+        return cls(content["best"], content["best_trial"], content["objective"], trials)
+
 
 def search(
     experiment: Experiment,
@@ -192,9 +198,7 @@ class _TrialRunner:
     def _fit(self, name: str, values: Mapping[str, Any], child: Recorder) -> float:
         child.parameters(values)
         tried = self.experiment.with_hyperparameters(values)
-        network = build_network(
-            tried.tagger, self.parts.train.images.shape[1:], len(tried.classes), tried.seed
-        )
+        network = build_network(tried.tagger, self.parts.train.shapes, len(tried.classes), tried.seed)
         history = fit(
             network,
             self.parts,
@@ -205,7 +209,7 @@ class _TrialRunner:
             description=name,
         )
         if self.on_trial_end is not None:
-            self.on_trial_end(child, network, predict(network, self.parts.validation.images))
+            self.on_trial_end(child, network, predict(network, self.parts.validation.inputs))
         reached = history.val_auc if self._objective == "val_auc" else history.val_loss
         return reached[history.best_epoch - 1]
 

@@ -22,7 +22,9 @@ from mlflow.types import Schema, TensorSpec
 from pydantic import Field
 
 from jetexp.errors import JetexpError, ModelError
-from jetexp.images import ImageSettings, make_images
+from jetexp.images import ImageSettings
+from jetexp.inputs import InputSettings, make_inputs
+from jetexp.jets.observables import FROM_FASTJET
 from jetexp.jets.pixels import jets_from_images
 from jetexp.settings import Settings
 
@@ -45,12 +47,18 @@ Float = npt.NDArray[np.float32]
 BATCH = 512
 # what the served model imports; the versions are those it was trained and tested with
 REQUIREMENTS = ("keras", "mlflow", "numpy", "pydantic", "tensorflow")
+FASTJET_REQUIREMENTS = ("awkward", "fastjet", "pyarrow")
 # jetexp's own modules among them, which are stored with the model
 CODE = (
     "__init__.py",
+    "constituents.py",
     "errors.py",
+    "files.py",
+    "geometry.py",
     "images.py",
+    "inputs.py",
     "jets/__init__.py",
+    "jets/observables.py",
     "jets/pixels.py",
     "jets/sample.py",
     "serving.py",
@@ -73,8 +81,8 @@ class ServedSettings(Settings):
         What each column of the answer is the probability of.
     signal : str
         The class that counts as signal.
-    images : ImageSettings
-        How the network's images are made.
+    inputs : InputSettings
+        How the network's inputs are made.
     pixels : int
         Pixels a side of the raw images taken.
     half_width : float
@@ -83,7 +91,7 @@ class ServedSettings(Settings):
 
     classes: tuple[str, ...] = Field(min_length=2)
     signal: str
-    images: ImageSettings
+    inputs: InputSettings
     pixels: int = Field(40, ge=4, le=256)
     half_width: float = Field(1.0, gt=0, le=3.2)
 
@@ -166,11 +174,11 @@ def probabilities(network: keras.Model, images: Any, settings: ServedSettings) -
     Parameters
     ----------
     network : keras.Model
-        From the network's images to one probability a class.
+        From its inputs to one probability a class.
     images : array-like of numbers, shape (N, pixels, pixels) or (N, pixels, pixels, 1)
         Transverse energy of each pixel, GeV; first axis eta, second phi.
     settings : ServedSettings
-        How the network's images are made.
+        How the network's inputs are made.
 
     Returns
     -------
@@ -189,7 +197,7 @@ def probabilities(network: keras.Model, images: Any, settings: ServedSettings) -
     for start in range(0, len(raw), BATCH):
         jets = jets_from_images(raw[start : start + BATCH], half_width=settings.half_width)
         # called, not predict(): nothing is compiled for each size of request, and threads do not meet
-        answer = network(make_images(jets, settings.images), training=False)
+        answer = network(make_inputs(jets, settings.inputs), training=False)
         answers.append(keras.ops.convert_to_numpy(answer).astype(np.float32))
     return np.concatenate(answers)
 
@@ -260,9 +268,9 @@ def load_tagger(model_uri: str) -> tuple[keras.Model, ServedSettings]:
     Returns
     -------
     network : keras.Model
-        From the network's images to one probability a class.
+        From its inputs to one probability a class.
     settings : ServedSettings
-        How the network's images are made.
+        How the network's inputs are made.
 
     Raises
     ------
@@ -308,9 +316,9 @@ def log_tagger(
     Parameters
     ----------
     network : keras.Model
-        From the network's images to one probability a class.
+        From its inputs to one probability a class.
     settings : ServedSettings
-        How the network's images are made, and what the answer means.
+        How the network's inputs are made, and what the answer means.
     run_id, experiment_id : str
         The run that the model belongs to, and its MLflow experiment.
     name : str
@@ -338,11 +346,17 @@ def log_tagger(
             signature=ModelSignature(
                 outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(settings.classes)))])
             ),
-            input_example=_example(settings),
-            pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
+            input_example=None if settings.inputs.need_charge else _example(settings),
+            pip_requirements=[f"{package}=={version(package)}" for package in _requirements(settings)],
             metadata={"classes": list(settings.classes), "signal": settings.signal},
         )
     return f"models:/{model.model_id}"
+
+
+def _requirements(settings: ServedSettings) -> tuple[str, ...]:
+    return REQUIREMENTS + (
+        FASTJET_REQUIREMENTS if set(settings.inputs.observables) & set(FROM_FASTJET) else ()
+    )
 
 
 def _artifacts(network: keras.Model, settings: ServedSettings, folder: Path) -> dict[str, str]:

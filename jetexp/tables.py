@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from jetexp.evaluation.report import Measurement
+from jetexp.sentences import sentence
 
 if TYPE_CHECKING:
     from jetexp.compare import Comparison
     from jetexp.pipeline import Outcome
     from jetexp.registry import Verdict
+    from jetexp.results import TaggerResult
 
 __all__ = ["print_comparison", "print_outcome", "print_verdict"]
 
@@ -63,17 +65,14 @@ def print_outcome(outcome: Outcome) -> None:
         label = f"{one.name} (best on validation)" if one is outcome.best else one.name
         table.add_row(label, *_cells(one.test.measurements()))
     table.add_section()
-    over_seeds = outcome.summary.measurements
-    table.add_row(
-        "mean ± statistical error",
-        *_cells({name: Measurement(one.mean, one.error, one.is_limit) for name, one in over_seeds.items()}),
-    )
-    spreads = {name: f"{one.spread:.2g}" for name, one in over_seeds.items() if one.spread is not None}
-    if spreads:
-        table.add_row("spread over seeds", *_cells(spreads))
-    table.add_section()
-    table.add_row(f"{outcome.best.name} as served: raw images", *_cells(outcome.served.measurements()))
+    for result in outcome.results:
+        _add_result(table, result)
+    if outcome.served is not None:
+        table.add_section()
+        table.add_row(f"{outcome.best.name} as served: raw images", *_cells(outcome.served.measurements()))
     console.print(table)
+    for name, comparison in outcome.comparisons.items():
+        console.print(f"{name}: {sentence(comparison)}.", highlight=False, soft_wrap=True)
     if outcome.verdict is not None:
         print_verdict(outcome.verdict)
     console.print(f"Run {outcome.run_id}, {outcome.seconds / 60:.1f} minutes.", highlight=False)
@@ -86,6 +85,19 @@ def print_outcome(outcome: Outcome) -> None:
         console.print(
             f"Look at it with: mlflow ui --backend-store-uri {store}", highlight=False, soft_wrap=True
         )
+
+
+def _add_result(table: Table, result: TaggerResult) -> None:
+    """Add a tagger's mean over seeds, and its spread."""
+    over_seeds = result.test.measurements
+    many = len(result.fits) > 1
+    table.add_row(
+        f"{result.name}: mean ± statistical error" if many else result.name,
+        *_cells({name: Measurement(one.mean, one.error, one.is_limit) for name, one in over_seeds.items()}),
+    )
+    spreads = {name: f"{one.spread:.2g}" for name, one in over_seeds.items() if one.spread is not None}
+    if spreads:
+        table.add_row("  spread over seeds", *_cells(spreads))
 
 
 def print_verdict(verdict: Verdict) -> None:

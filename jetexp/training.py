@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from jetexp.augmentation import AugmentationSettings
 from jetexp.errors import JetexpError
+from jetexp.inputs import Inputs, number_of_jets
 from jetexp.taggers.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-# a probability of exactly zero has no logarithm; Keras clips its own loss at the same value
-SMALLEST_PROBABILITY = 1e-7
 
 
 class Recorder(Protocol):
@@ -106,25 +104,31 @@ class NullRecorder:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Images and labels.
+    """Inputs and labels.
 
     Attributes
     ----------
-    images : ndarray of float32, shape (N, rows, columns, channels)
+    inputs : dict of str to ndarray of float32, first axis N
         What a network takes.
     label : ndarray of int64, shape (N,)
-        Index of each image's class.
+        Index of each jet's class.
     """
 
-    images: npt.NDArray[np.float32]
+    inputs: Inputs
     label: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        if len(self.images) != len(self.label):
-            raise ValueError(f"there are {len(self.images)} images but {len(self.label)} labels")
+        for name, values in self.inputs.items():
+            if len(values) != len(self.label):
+                raise ValueError(f"there are {len(values)} jets in {name} but {len(self.label)} labels")
 
     def __len__(self) -> int:
         return len(self.label)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each input, for one jet."""
+        return {name: values.shape[1:] for name, values in self.inputs.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,11 +143,14 @@ class Parts:
         Judged by, once an epoch.
     signal : int
         Index of the signal class, for ``val_auc``.
+    redraw : callable, optional
+        Makes the training jets' inputs again from jets that were changed at random.
     """
 
     train: Sample
     validation: Sample
     signal: int
+    redraw: Callable[[AugmentationSettings, np.random.Generator], Inputs] | None = None
 
     def __post_init__(self) -> None:
         for name in ("train", "validation"):
@@ -190,20 +197,30 @@ class History:
         """Return everything as JSON-serialisable content."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> History:
+        """Rebuild a history from what ``to_dict`` gave, read from JSON."""
+        columns = {name: tuple(values) for name, values in content.items() if name != "best_epoch"}
+        return cls(**columns, best_epoch=int(content["best_epoch"]))
 
-def predict(
-    network: keras.Model, images: npt.NDArray[np.float32], batch_size: int = 1024
-) -> npt.NDArray[np.float32]:
-    """Score images, in batches.
+    def steps(self) -> Iterator[dict[str, float]]:
+        """Give the numbers that a recorder was given after each epoch."""
+        names = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auc")
+        for values in zip(*(getattr(self, name) for name in names), strict=True):
+            yield dict(zip(names, values, strict=True))
+
+
+def predict(network: keras.Model, inputs: Inputs, batch_size: int = 1024) -> npt.NDArray[np.float32]:
+    """Score jets, in batches.
 
     Parameters
     ----------
     network : keras.Model
         A network.
-    images : ndarray of float32, shape (N, rows, columns, channels)
+    inputs : dict of str to ndarray of float32, first axis N
         What it takes; N may be zero.
     batch_size : int
-        Images a batch.
+        Jets a batch.
 
     Returns
     -------
@@ -212,11 +229,13 @@ def predict(
     """
     import keras
 
-    scores = np.zeros((len(images), network.output_shape[-1]), dtype=np.float32)
+    number = number_of_jets(inputs)
+    scores = np.zeros((number, network.output_shape[-1]), dtype=np.float32)
     # called, not `predict`, which first compiles for about a second: longer than most samples take
-    for start in range(0, len(images), batch_size):
+    for start in range(0, number, batch_size):
         batch = slice(start, start + batch_size)
-        scores[batch] = keras.ops.convert_to_numpy(network(images[batch], training=False))
+        answer = network({name: values[batch] for name, values in inputs.items()}, training=False)
+        scores[batch] = keras.ops.convert_to_numpy(answer)
     return scores
 
 
@@ -241,7 +260,7 @@ def fit(
     settings : TrainingSettings
         How long, how fast.
     seed : int
-        Seed of shuffling and dropout.
+        Seed of shuffling, augmentation and dropout.
     recorder : Recorder
         Given ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy`` and ``val_auc`` after each
         epoch, the first being step 1.
@@ -262,75 +281,62 @@ def fit(
     """
     import keras
 
+    from jetexp.fitting import Batches, Judge
+
     keras.utils.set_random_seed(seed)
-    network.compile(
-        optimizer=keras.optimizers.Adam(_learning_rate(settings, len(parts.train))),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    epochs: list[dict[str, float]] = []
-    best, best_weights = 0, None
+    _compile(network, settings, len(parts.train))
     bar = None if progress is None else progress.add_task(description, total=settings.epochs, rate="")
-    for epoch in range(settings.epochs):
-        epochs.append(_one_epoch(network, parts, settings, epoch))
-        recorder.metrics({k: v for k, v in epochs[-1].items() if k != "seconds"}, step=epoch + 1)
-        logger.debug("%s: epoch %d: %s", description, epoch + 1, epochs[-1])
-        if epochs[-1]["val_loss"] <= epochs[best]["val_loss"]:
-            best, best_weights = epoch, network.get_weights() if settings.best_weights else None
+
+    def after_epoch(epoch: int, values: dict[str, float]) -> None:
+        recorder.metrics({k: v for k, v in values.items() if k != "seconds"}, step=epoch + 1)
+        logger.debug("%s: epoch %d: %s", description, epoch + 1, values)
         if progress is not None and bar is not None:
-            progress.update(bar, advance=1, rate=f"val_auc {epochs[-1]['val_auc']:.4f}")
-        if settings.patience is not None and epoch - best >= settings.patience:
-            break
-    if best_weights is not None:
-        network.set_weights(best_weights)
-    if progress is not None and bar is not None:
-        progress.remove_task(bar)
-    columns = {name: tuple(values[name] for values in epochs) for name in epochs[0]}
-    return History(**columns, best_epoch=(best if settings.best_weights else len(epochs) - 1) + 1)
+            progress.update(bar, advance=1, rate=f"val_auc {values['val_auc']:.4f}")
+
+    judge = Judge(parts, settings, after_epoch)
+    callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.average else []
+    try:
+        with Batches(parts, settings, seed) as batches:
+            network.fit(batches, epochs=settings.epochs, verbose=0, callbacks=[*callbacks, judge])
+    finally:
+        if progress is not None and bar is not None:
+            progress.remove_task(bar)
+    network.set_weights(judge.kept_weights)
+    columns = {name: tuple(values[name] for values in judge.epochs) for name in judge.epochs[0]}
+    return History(**columns, best_epoch=judge.kept + 1)
+
+
+def _compile(network: keras.Model, settings: TrainingSettings, jets: int) -> None:
+    import keras
+
+    average = {"use_ema": True, "ema_momentum": settings.average} if settings.average else {}
+    rate = _learning_rate(settings, jets)
+    if settings.weight_decay:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **average)
+    else:
+        optimizer = keras.optimizers.Adam(rate, **average)
+    loss: Any = "sparse_categorical_crossentropy"
+    if settings.label_smoothing:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    network.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
 
 def _learning_rate(settings: TrainingSettings, jets: int) -> Any:
     """Return the learning rate, or its schedule over all steps."""
     import keras
 
-    if settings.schedule == "constant":
+    per_epoch = -(-jets // settings.batch_size)
+    warmup = round(settings.warmup_epochs * per_epoch)
+    if settings.schedule == "constant" and not warmup:
         return settings.learning_rate
-    steps = settings.epochs * -(-jets // settings.batch_size)
-    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
-
-
-def _one_epoch(
-    network: keras.Model, parts: Parts, settings: TrainingSettings, epoch: int
-) -> dict[str, float]:
-    """Pass over the training jets once, then judge by the validation jets."""
-    started = time.perf_counter()
-    train, validation = parts.train, parts.validation
-    fitted = network.fit(train.images, train.label, batch_size=settings.batch_size, verbose=0)
-    values = {name: float(fitted.history[name][0]) for name in ("loss", "accuracy")}
-    scores = predict(network, validation.images)
-    if not (np.isfinite(values["loss"]) and np.isfinite(scores).all()):
-        raise JetexpError(
-            f"The loss was no longer a number in epoch {epoch + 1}, with learning_rate "
-            f"{settings.learning_rate:g}: a smaller one would be right."
-        )
-    return (
-        values
-        | _validation(scores, validation.label, parts.signal)
-        | {"seconds": time.perf_counter() - started}
+    steps = max(1, settings.epochs * per_epoch - warmup)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else settings.learning_rate,
+        steps,
+        alpha=1.0 if settings.schedule == "constant" else 0.0,
+        warmup_target=settings.learning_rate if warmup else None,
+        warmup_steps=warmup,
     )
-
-
-def _validation(
-    scores: npt.NDArray[np.float32], label: npt.NDArray[np.int64], signal: int
-) -> dict[str, float]:
-    from sklearn.metrics import roc_auc_score
-
-    of_truth = np.maximum(scores[np.arange(len(label)), label], SMALLEST_PROBABILITY)
-    return {
-        "val_loss": float(-np.log(of_truth.astype(np.float64)).mean()),
-        "val_accuracy": float((scores.argmax(axis=1) == label).mean()),
-        "val_auc": float(roc_auc_score(label == signal, scores[:, signal])),
-    }
 
 
 def devices() -> list[str]:

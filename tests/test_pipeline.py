@@ -136,10 +136,11 @@ def test_the_first_model_is_challenger_for_its_few_test_jets(executed: Executed)
 
 
 def test_the_registered_model_answers_as_jetexp_does(executed: Executed) -> None:
-    from jetexp.serving import ServedSettings, probabilities
+    from jetexp.fits import served_settings
+    from jetexp.serving import probabilities
 
     experiment, best = executed.outcome.experiment, executed.outcome.best
-    served = ServedSettings(classes=experiment.classes, signal=experiment.signal, images=experiment.images)
+    served = served_settings(experiment)
     images = make_images(executed.jets.take(slice(0, 5)), served.raw_images)
     model = mlflow.pyfunc.load_model("models:/w-vs-qcd@challenger")
     np.testing.assert_allclose(model.predict(images), probabilities(best.network, images, served), atol=1e-5)

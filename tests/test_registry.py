@@ -14,6 +14,7 @@ from jetexp.apart import score_apart
 from jetexp.errors import ModelError
 from jetexp.experiment import GateSettings
 from jetexp.images import ImageSettings
+from jetexp.inputs import InputSettings
 from jetexp.registry import TestSample, champion_of, judge, model_of_run, register
 from jetexp.serving import ServedSettings, probabilities
 from jetexp.tracking import open_parent
@@ -29,7 +30,7 @@ RAW = ImageSettings(
     scale="gev",
     intensity="linear",
 )
-SERVED = ServedSettings(classes=("QCD", "W"), signal="W", images=RAW)
+SERVED = ServedSettings(classes=("QCD", "W"), signal="W", inputs=InputSettings(images=RAW))
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +46,9 @@ def sample():
 
 def tagger(noise):
     """A network that reads the telling pixel, and the noisy one as much as it is told."""
-    network = keras.Sequential(
-        [keras.Input((40, 40, 1)), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
-    )
+    image = keras.Input((40, 40, 1), name="image")
+    score = keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(image))
+    network = keras.Model({"image": image}, score)
     weights = np.zeros((1600, 2), np.float32)
     weights[20 * 40 + 20, 1], weights[10 * 40 + 10, 1] = 0.2, 0.2 * noise
     network.set_weights([weights, np.array([0, -4 - 4 * noise], np.float32)])

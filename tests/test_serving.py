@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from jetexp.errors import ModelError
-from jetexp.images import ImageSettings, make_images
+from jetexp.images import ImageSettings
+from jetexp.inputs import InputSettings, make_inputs
 from jetexp.jets.pixels import jets_from_images
 from jetexp.serving import CODE, RawImageError, ServedSettings, check_images, load_tagger, probabilities
 from jetexp.taggers.catalogue import build_network
@@ -30,12 +31,12 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def served():
-    return ServedSettings(classes=("QCD", "W"), signal="W", images=ImageSettings())
+    return ServedSettings(classes=("QCD", "W"), signal="W", inputs=InputSettings(images=ImageSettings()))
 
 
 @pytest.fixture(scope="module")
 def network():
-    return build_network(CnnSettings(layers=2, width=4, dense=8), (24, 24, 1), 2, seed=3)
+    return build_network(CnnSettings(layers=2, width=4, dense=8), {"image": (24, 24, 1)}, 2, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_images_of_any_number_type_come_to_one_form(dtype, shape):
 
 def test_probabilities_are_those_of_training(network, served, images):
     jets = jets_from_images(images, half_width=1.0)
-    expected = predict(network, make_images(jets, served.images))
+    expected = predict(network, make_inputs(jets, served.inputs))
     answer = probabilities(network, images, served)
     assert answer.shape == (700, 2)
     assert np.abs(answer - expected).max() < 1e-5

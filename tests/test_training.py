@@ -31,8 +31,14 @@ class Memory(NullRecorder):
         return nullcontext(self)
 
 
+def first_jets(sample, which):
+    """Take the first jets of a sample, or those of a mask."""
+    which = slice(0, which) if isinstance(which, int) else which
+    return Sample({name: values[which] for name, values in sample.inputs.items()}, sample.label[which])
+
+
 def small_network(seed=0):
-    return build_network(SMALL, (12, 12, 1), 2, seed)
+    return build_network(SMALL, {"image": (12, 12, 1)}, 2, seed)
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +66,13 @@ def test_a_fit_learns_and_records_every_epoch(fitted):
 
 
 def cross_entropy(network, sample):
-    scores = predict(network, sample.images).astype(np.float64)
+    scores = predict(network, sample.inputs).astype(np.float64)
     return log_loss(sample.label, scores / scores.sum(axis=1, keepdims=True))
 
 
 def test_the_validation_numbers_are_those_of_the_network_left(parts, fitted):
     history, kept = fitted.history, fitted.history.best_epoch - 1
-    scores, label = predict(fitted.network, parts.validation.images), parts.validation.label
+    scores, label = predict(fitted.network, parts.validation.inputs), parts.validation.label
     assert history.val_loss[kept] == min(history.val_loss)
     assert history.val_loss[kept] == pytest.approx(cross_entropy(fitted.network, parts.validation), rel=1e-4)
     assert history.val_auc[kept] == pytest.approx(roc_auc_score(label, scores[:, 1]), rel=1e-6)
@@ -81,7 +87,7 @@ def test_the_same_seed_gives_the_same_fit_and_another_does_not(parts, fitted):
 
 def overfitting(parts, **changes):
     """Give nine jets to learn by heart, at a rate that soon makes the validation loss rise."""
-    few = Parts(Sample(parts.train.images[:9], parts.train.label[:9]), parts.validation, signal=1)
+    few = Parts(first_jets(parts.train, 9), parts.validation, signal=1)
     settings = TrainingSettings(learning_rate=1e-2, batch_size=3, epochs=12, **changes)
     network = small_network()
     return network, fit(network, few, settings, seed=0, recorder=NullRecorder())
@@ -109,7 +115,11 @@ def test_the_cosine_schedule_ends_at_zero(parts, fitted):
 
 
 def test_a_loss_that_is_no_number_is_an_error(parts):
-    spoiled = Parts(Sample(parts.train.images * np.float32(np.nan), parts.train.label), parts.validation, 1)
+    spoiled = Parts(
+        Sample({"image": parts.train.inputs["image"] * np.float32(np.nan)}, parts.train.label),
+        parts.validation,
+        1,
+    )
     with pytest.raises(JetexpError, match=r"no longer a number in epoch 1, with learning_rate 0\.003"):
         fit(small_network(), spoiled, QUICK, seed=0, recorder=NullRecorder())
 
@@ -118,17 +128,17 @@ def test_a_loss_that_is_no_number_is_an_error(parts):
 def test_parts_of_one_class_are_refused(parts, label, missing):
     only = parts.validation.label == label
     with pytest.raises(JetexpError, match=f"validation part .* holds no {missing} jets"):
-        Parts(parts.train, Sample(parts.validation.images[only], parts.validation.label[only]), 1)
+        Parts(parts.train, first_jets(parts.validation, only), 1)
 
 
 def test_images_and_labels_must_match(parts):
-    with pytest.raises(ValueError, match="1000 images but 3 labels"):
-        Sample(parts.train.images, parts.train.label[:3])
+    with pytest.raises(ValueError, match="1000 jets in image but 3 labels"):
+        Sample(parts.train.inputs, parts.train.label[:3])
 
 
 @pytest.mark.parametrize("number", [0, 1, 5, 500])
 def test_predict_gives_the_same_whatever_the_batch(parts, number):
-    network, images = small_network(), parts.validation.images[:number]
+    network, images = small_network(), first_jets(parts.validation, number).inputs
     scores = predict(network, images, batch_size=7)
     assert scores.shape == (number, 2)
     assert scores.dtype == np.float32

@@ -53,5 +53,7 @@ def toy_parts(train: int, validation: int, *, pixels: int = 12, seed: int = 0) -
     jets = toy_jets(train + validation, seed)
     images = make_images(jets, ImageSettings(pixels=pixels))
     return Parts(
-        Sample(images[:train], jets.label[:train]), Sample(images[train:], jets.label[train:]), signal=1
+        Sample({"image": images[:train]}, jets.label[:train]),
+        Sample({"image": images[train:]}, jets.label[train:]),
+        signal=1,
     )

@@ -1,28 +1,64 @@
-"""The taggers there are: settings in, network out. The one door to this folder."""
+"""The taggers there are: settings in, inputs and network out. The one door to this folder."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from jetexp.taggers.settings import CnnSettings, TaggerSettings
+from jetexp.images import ImageSettings
+from jetexp.inputs import InputSettings
+from jetexp.taggers.settings import (
+    CnnSettings,
+    LogisticRegressionSettings,
+    MassWindowSettings,
+    NotebookSettings,
+    PfnSettings,
+    TaggerSettings,
+)
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["build_network"]
+__all__ = ["build_ensemble", "build_network", "input_settings"]
+
+
+def input_settings(tagger: TaggerSettings, images: ImageSettings) -> InputSettings:
+    """Say what a tagger takes.
+
+    Parameters
+    ----------
+    tagger : settings of a tagger
+        Which one.
+    images : ImageSettings
+        How its images are made, if it takes any.
+
+    Returns
+    -------
+    InputSettings
+        For :func:`jetexp.inputs.make_inputs`.
+    """
+    if isinstance(tagger, CnnSettings):
+        return InputSettings(images=images, observables=tagger.side_inputs)
+    if isinstance(tagger, NotebookSettings | LogisticRegressionSettings):
+        return InputSettings(images=images)
+    if isinstance(tagger, PfnSettings):
+        return InputSettings(constituents=tagger.constituents)
+    if isinstance(tagger, MassWindowSettings):
+        return InputSettings(observables=(tagger.observable,))
+    return InputSettings(observables=tagger.observables)
 
 
 def build_network(
-    settings: TaggerSettings, input_shape: tuple[int, int, int], classes: int, seed: int
+    settings: TaggerSettings, shapes: Mapping[str, tuple[int, ...]], classes: int, seed: int
 ) -> keras.Model:
     """Build an untrained network.
 
     Parameters
     ----------
-    settings : CnnSettings or NotebookSettings
+    settings : CnnSettings, NotebookSettings or PfnSettings
         Which network.
-    input_shape : tuple of int
-        Rows, columns and channels of an image.
+    shapes : mapping of str to tuple of int
+        Shape of each of its inputs, for one jet.
     classes : int
         Number of classes.
     seed : int
@@ -31,14 +67,41 @@ def build_network(
     Returns
     -------
     keras.Model
-        Images in, scores of shape (N, classes) out: not negative, with sum 1. Not compiled.
+        A dictionary of inputs in, scores of shape (N, classes) out: not negative, with sum 1. Not
+        compiled.
     """
     # Keras takes seconds to import, and who only reads settings need not wait for it
     import keras
 
-    from jetexp.taggers import cnn, notebook
+    from jetexp.taggers import cnn, notebook, pfn
 
     keras.utils.set_random_seed(seed)
     if isinstance(settings, CnnSettings):
-        return cnn.network(settings, input_shape, classes)
-    return notebook.network(input_shape, classes)
+        return cnn.network(settings, shapes, classes)
+    if isinstance(settings, PfnSettings):
+        return pfn.network(settings, shapes, classes)
+    if isinstance(settings, NotebookSettings):
+        return notebook.network(shapes, classes)
+    raise TypeError(f"{settings.kind} is no network")
+
+
+def build_ensemble(networks: Sequence[keras.Model], temperature: float = 1.0) -> keras.Model:
+    """Join networks of the same inputs and classes into one: the mean of their log-odds.
+
+    Parameters
+    ----------
+    networks : sequence of keras.Model
+        Trained, at least one.
+    temperature : float
+        What the mean is divided by.
+
+    Returns
+    -------
+    keras.Model
+        A network like its members, which can be saved and served like one.
+    """
+    from jetexp.taggers import ensemble
+
+    if not networks:
+        raise ValueError("an ensemble has at least one member")
+    return ensemble.network(networks, temperature)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
-from keras import layers
+from keras import layers, ops
 
 from jetexp.taggers.settings import CnnSettings
 
 __all__ = ["network"]
 
 
-def network(settings: CnnSettings, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Build a convolutional network: blocks of convolution and pooling, one hidden dense layer.
+def network(settings: CnnSettings, shapes: Mapping[str, tuple[int, ...]], classes: int) -> keras.Model:
+    """Build a convolutional network: blocks of convolutions and pooling, one hidden dense layer.
 
     Parameters
     ----------
     settings : CnnSettings
         Depth, width and so on.
-    input_shape : tuple of int
-        Rows, columns and channels of an image.
+    shapes : mapping of str to tuple of int
+        Rows, columns and channels of the input ``image``; the number of ``observables``, if there are
+        side inputs.
     classes : int
         Number of classes.
 
@@ -27,16 +30,50 @@ def network(settings: CnnSettings, input_shape: tuple[int, int, int], classes: i
     keras.Model
         With one softmax score a class.
     """
-    image = keras.Input(input_shape, name="image")
-    features = image
+    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+    features = inputs["image"]
     for block in range(settings.layers):
         # the first block sees four times the pixels of the second, and costs accordingly
-        filters = settings.width if block == 0 else 2 * settings.width
-        features = layers.Conv2D(filters, settings.kernel, padding="same", activation="relu")(features)
-        if min(features.shape[1:3]) > 1:
-            features = layers.MaxPooling2D(2)(features)
-    features = layers.Dropout(settings.dropout)(layers.Flatten()(features))
-    features = layers.Dense(settings.dense, activation="relu")(features)
+        features = _block(features, settings, settings.width if block == 0 else 2 * settings.width)
+    features = _flat(features, settings)
+    if settings.side_inputs:
+        features = layers.Concatenate()([features, _side(inputs["observables"], settings)])
+    features = layers.Dropout(settings.dropout)(features)
+    features = layers.Dense(settings.dense, activation=settings.activation)(features)
     features = layers.Dropout(settings.dropout)(features)
     score = layers.Dense(classes, activation="softmax", name="score")(features)
-    return keras.Model(image, score, name="cnn")
+    return keras.Model(inputs, score, name="cnn")
+
+
+def _block(features: keras.KerasTensor, settings: CnnSettings, filters: int) -> keras.KerasTensor:
+    """Convolve, then halve the image's sides."""
+    entered = features
+    for _ in range(settings.convolutions):
+        features = layers.Conv2D(
+            filters, settings.kernel, padding="same", use_bias=settings.normalisation == "none"
+        )(features)
+        if settings.normalisation == "batch":
+            features = layers.BatchNormalization()(features)
+        elif settings.normalisation == "layer":
+            features = layers.LayerNormalization()(features)
+        features = layers.Activation(settings.activation)(features)
+    if settings.residual:
+        if entered.shape[-1] != filters:
+            entered = layers.Conv2D(filters, 1, use_bias=False)(entered)
+        features = layers.Add()([features, entered])
+    if min(features.shape[1:3]) > 1:
+        pooling = layers.MaxPooling2D if settings.pooling == "max" else layers.AveragePooling2D
+        features = pooling(2)(features)
+    return features
+
+
+def _flat(features: keras.KerasTensor, settings: CnnSettings) -> keras.KerasTensor:
+    flatten = layers.GlobalAveragePooling2D if settings.head == "average" else layers.Flatten
+    return flatten()(features)
+
+
+def _side(observables: keras.KerasTensor, settings: CnnSettings) -> keras.KerasTensor:
+    """Bring observables, GeV among them, to mean 0 and variance 1, and let one dense layer bend them."""
+    scaled = layers.BatchNormalization(momentum=0.9, center=False, scale=False)(ops.log1p(observables))
+    bent = layers.Dense(16, activation=settings.activation)(scaled)
+    return layers.Concatenate()([scaled, bent])

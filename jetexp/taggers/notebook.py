@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 from keras import layers
 
@@ -20,13 +22,13 @@ DENSE = (
 )
 
 
-def network(input_shape: tuple[int, int, int], classes: int) -> keras.Model:
+def network(shapes: Mapping[str, tuple[int, ...]], classes: int) -> keras.Model:
     """Build the notebook's network: three convolutions, then eight hidden dense layers.
 
     Parameters
     ----------
-    input_shape : tuple of int
-        Rows, columns and channels of an image; the notebook's were (40, 40, 1).
+    shapes : mapping of str to tuple of int
+        Rows, columns and channels of the input ``image``; the notebook's were (40, 40, 1).
     classes : int
         Number of classes; the notebook had two.
 
@@ -35,13 +37,13 @@ def network(input_shape: tuple[int, int, int], classes: int) -> keras.Model:
     keras.Model
         With one softmax score a class.
     """
-    model = keras.Sequential([keras.Input(input_shape, name="image")], name="notebook")
+    image = keras.Input(shapes["image"], name="image")
+    features = image
     for filters in FILTERS:
-        model.add(layers.Conv2D(filters, 3, activation="relu"))
-        model.add(layers.MaxPooling2D(2))
-    model.add(layers.Dropout(0.25))
-    model.add(layers.Flatten())
+        features = layers.Conv2D(filters, 3, activation="relu")(features)
+        features = layers.MaxPooling2D(2)(features)
+    features = layers.Flatten()(layers.Dropout(0.25)(features))
     for units, activation in DENSE:
-        model.add(layers.Dense(units, activation=activation))
-    model.add(layers.Dense(classes, activation="softmax", name="score"))
-    return model
+        features = layers.Dense(units, activation=activation)(features)
+    score = layers.Dense(classes, activation="softmax", name="score")(features)
+    return keras.Model({"image": image}, score, name="notebook")

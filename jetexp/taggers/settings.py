@@ -6,9 +6,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from jetexp.augmentation import AugmentationSettings
+from jetexp.constituents import ConstituentSettings
+from jetexp.jets.observables import Observable
 from jetexp.settings import Settings
+from jetexp.taggers.classical_settings import (
+    BoostedTreesSettings,
+    ClassicalSettings,
+    LogisticRegressionSettings,
+    MassWindowSettings,
+)
 
-__all__ = ["CnnSettings", "NotebookSettings", "TaggerSettings", "TrainingSettings"]
+__all__ = [
+    "CLASSICAL",
+    "ClassicalSettings",
+    "CnnSettings",
+    "NotebookSettings",
+    "PfnSettings",
+    "TaggerSettings",
+    "TrainingSettings",
+]
 
 
 class NotebookSettings(Settings):
@@ -18,28 +35,71 @@ class NotebookSettings(Settings):
 
 
 class CnnSettings(Settings):
-    """A convolutional network: blocks of convolution, ReLU and 2 x 2 max-pooling, then a dense layer.
+    """A convolutional network: blocks of convolutions and pooling, then a dense layer.
 
     Attributes
     ----------
     layers : int
-        Number of convolution blocks. Pooling ends when one pixel is left.
+        Number of blocks, each ended by 2 x 2 pooling until one pixel is left.
     width : int
         Filters of the first block; the others have twice as many.
+    convolutions : int
+        Convolutions of a block.
     kernel : int
         Side of the convolution kernels, in pixels.
+    normalisation : {"none", "batch", "layer"}
+        What follows each convolution.
+    activation : {"relu", "gelu", "swish"}
+        What follows that.
+    residual : bool
+        Add what enters a block to what its convolutions make of it (He et al., arXiv:1512.03385).
+    pooling : {"max", "average"}
+        What the 2 x 2 pooling keeps.
+    head : {"dense", "average"}
+        Whether the last block's pixels all enter the dense layer, or their mean over the image.
     dense : int
         Units of the hidden dense layer.
     dropout : float
         Fraction of units dropped before the hidden and before the last dense layer.
+    side_inputs : tuple of str
+        Observables of the jet that enter the hidden dense layer beside the image.
     """
 
     kind: Literal["cnn"] = "cnn"
     layers: int = Field(3, ge=1, le=8)
     width: int = Field(16, ge=1, le=1024)
+    convolutions: int = Field(1, ge=1, le=8)
     kernel: int = Field(3, ge=1, le=11)
+    normalisation: Literal["none", "batch", "layer"] = "none"
+    activation: Literal["relu", "gelu", "swish"] = "relu"
+    residual: bool = False
+    pooling: Literal["max", "average"] = "max"
+    head: Literal["dense", "average"] = "dense"
     dense: int = Field(128, ge=1, le=4096)
     dropout: float = Field(0.1, ge=0, lt=1)
+    side_inputs: tuple[Observable, ...] = ()
+
+
+class PfnSettings(Settings):
+    """A particle flow network (Komiske et al., arXiv:1810.05165).
+
+    Attributes
+    ----------
+    constituents : ConstituentSettings
+        How the lists of constituents are made.
+    latent : tuple of int
+        Units of the dense layers applied to each constituent; the last is the latent dimension.
+    dense : tuple of int
+        Units of the dense layers applied to their sum.
+    dropout : float
+        Fraction of units dropped after each of the latter.
+    """
+
+    kind: Literal["pfn"] = "pfn"
+    constituents: ConstituentSettings = ConstituentSettings()
+    latent: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field((100, 100, 256), min_length=1)
+    dense: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field((100, 100, 100), min_length=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
 
 
 class TrainingSettings(Settings):
@@ -50,7 +110,16 @@ class TrainingSettings(Settings):
     learning_rate : float
         Adam's (peak) learning rate.
     schedule : {"constant", "cosine"}
-        Learning rate against step.
+        Learning rate against step, after the warm-up.
+    warmup_epochs : float
+        Epochs over which the learning rate rises from zero.
+    weight_decay : float
+        Of AdamW (Loshchilov and Hutter, arXiv:1711.05101).
+    label_smoothing : float
+        What is taken from the true class and given to all alike.
+    average : float
+        Decay, a step, of an exponential moving average of the weights, which then judges the validation
+        jets and is kept; 0 is no average.
     batch_size : int
         Jets a step.
     epochs : int
@@ -59,14 +128,31 @@ class TrainingSettings(Settings):
         Stop after so many epochs without a better validation loss; by default never.
     best_weights : bool
         Keep the weights of the epoch with the best validation loss, not the last.
+    augmentation : AugmentationSettings, optional
+        What is done at random to the constituents of the training jets, anew in each epoch.
     """
 
     learning_rate: float = Field(1e-3, gt=0, le=1)
     schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: float = Field(0.0, ge=0, le=1000)
+    weight_decay: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    average: float = Field(0.0, ge=0, lt=1)
     batch_size: int = Field(128, ge=1, le=65536)
     epochs: int = Field(10, ge=1, le=10_000)
     patience: int | None = Field(None, ge=1)
     best_weights: bool = True
+    augmentation: AugmentationSettings | None = None
 
 
-TaggerSettings = Annotated[CnnSettings | NotebookSettings, Field(discriminator="kind")]
+CLASSICAL = (MassWindowSettings, LogisticRegressionSettings, BoostedTreesSettings)
+
+TaggerSettings = Annotated[
+    CnnSettings
+    | NotebookSettings
+    | PfnSettings
+    | MassWindowSettings
+    | LogisticRegressionSettings
+    | BoostedTreesSettings,
+    Field(discriminator="kind"),
+]

@@ -20,7 +20,7 @@ def dense_layers(network):
 
 
 def test_the_notebook_network_is_the_notebooks_layer_for_layer():
-    network = build_network(NotebookSettings(), (40, 40, 1), 2, seed=0)
+    network = build_network(NotebookSettings(), {"image": (40, 40, 1)}, 2, seed=0)
     kinds = [type(layer).__name__ for layer in network.layers]
     assert kinds == ["Conv2D", "MaxPooling2D"] * 3 + ["Dropout", "Flatten"] + ["Dense"] * 9
     convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
@@ -44,7 +44,7 @@ def test_the_notebook_network_is_the_notebooks_layer_for_layer():
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("settings", [NotebookSettings(), CnnSettings(), CnnSettings(layers=8, width=4)])
 def test_scores_are_probabilities(settings, classes):
-    network = build_network(settings, (40, 40, 1), classes, seed=0)
+    network = build_network(settings, {"image": (40, 40, 1)}, classes, seed=0)
     images = np.random.default_rng(0).random((5, 40, 40, 1), dtype=np.float32)
     scores = keras.ops.convert_to_numpy(network(images))
     assert scores.shape == (5, classes)
@@ -55,7 +55,7 @@ def test_scores_are_probabilities(settings, classes):
 @pytest.mark.parametrize("settings", [NotebookSettings(), CnnSettings()])
 def test_the_seed_alone_sets_the_weights(settings):
     first, again, other = (
-        build_network(settings, (40, 40, 1), 2, seed=seed).get_weights()[0] for seed in (1, 1, 2)
+        build_network(settings, {"image": (40, 40, 1)}, 2, seed=seed).get_weights()[0] for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -63,7 +63,7 @@ def test_the_seed_alone_sets_the_weights(settings):
 
 def test_every_setting_of_the_cnn_changes_the_network():
     def shape(**settings):
-        network = build_network(CnnSettings(**settings), (24, 24, 1), 2, seed=0)
+        network = build_network(CnnSettings(**settings), {"image": (24, 24, 1)}, 2, seed=0)
         rates = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
         return [weights.shape for weights in network.weights], rates
 
@@ -79,7 +79,7 @@ def test_stored_networks_load_in_safe_mode_without_jetexp(tmp_path):
     images = np.random.default_rng(0).random((3, 40, 40, 1), dtype=np.float32)
     scores = {}
     for settings in (NotebookSettings(), CnnSettings()):
-        network = build_network(settings, (40, 40, 1), 2, seed=0)
+        network = build_network(settings, {"image": (40, 40, 1)}, 2, seed=0)
         scores[settings.kind] = keras.ops.convert_to_numpy(network(images))
         network.save(tmp_path / f"{settings.kind}.keras")
     np.savez(tmp_path / "expected.npz", images=images, **scores)

@@ -1,0 +1,212 @@
+"""Fits that are finished, on disk, so that none is made twice."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetexp.experiment import Experiment, TaggerFit
+from jetexp.files import whole_file, whole_folder
+from jetexp.training import History
+
+if TYPE_CHECKING:
+    import keras
+
+    from jetexp.jets.sample import Jets
+
+__all__ = ["FitStore", "code_key", "fit_key", "search_key"]
+
+logger = logging.getLogger(__name__)
+
+# what a trained network depends on, besides its settings, its jets and Keras
+CODE = (
+    "augmentation.py",
+    "constituents.py",
+    "fitting.py",
+    "geometry.py",
+    "images.py",
+    "inputs.py",
+    "jets/observables.py",
+    "taggers/cnn.py",
+    "taggers/notebook.py",
+    "taggers/pfn.py",
+    "training.py",
+)
+
+
+def fit_key(experiment: Experiment, one: TaggerFit, seed: int, train: Jets, validation: Jets) -> str:
+    """Name all that a fit depends on.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Names the classes and the signal.
+    one : TaggerFit
+        Tagger, images, training.
+    seed : int
+        Of this fit.
+    train, validation : Jets
+        What it sees.
+
+    Returns
+    -------
+    str
+        Twenty hexadecimal digits, the same for the same fit.
+    """
+    return _digest(
+        {
+            "signal": experiment.signal,
+            "tagger": one.tagger.model_dump(mode="json"),
+            "images": one.images.model_dump(mode="json"),
+            "training": one.training.model_dump(mode="json"),
+            "seed": seed,
+            "jets": [train.fingerprint, validation.fingerprint],
+        }
+    )
+
+
+def search_key(experiment: Experiment, train: Jets, validation: Jets) -> str:
+    """Name all that a search depends on.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        With its search.
+    train, validation : Jets
+        What it sees.
+
+    Returns
+    -------
+    str
+        Twenty hexadecimal digits, the same for the same search.
+    """
+    kept = {"signal", "tagger", "images", "training", "search", "seed"}
+    return _digest(
+        {
+            **experiment.model_dump(mode="json", include=kept),
+            "jets": [train.fingerprint, validation.fingerprint],
+        }
+    )
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    versions = {name: version(name) for name in ("keras", "keras-tuner", "tensorflow")}
+    text = json.dumps({**content, "versions": versions, "code": code_key()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@cache
+def code_key() -> str:
+    """Digest what the code that fits networks does: comments, docstrings and layout do not matter.
+
+    Returns
+    -------
+    str
+        Hexadecimal digits, others if a network fitted by this code might be another one.
+    """
+    digest = hashlib.sha256()
+    for name in CODE:
+        tree = ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+                value = body[0].value
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    value.value = ""
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class FitStore:
+    """A folder of finished fits and searches.
+
+    Attributes
+    ----------
+    folder : Path
+        Where they are kept.
+    """
+
+    folder: Path
+
+    def load(self, key: str) -> tuple[keras.Model, History] | None:
+        """Look a finished fit up.
+
+        Parameters
+        ----------
+        key : str
+            Its name.
+
+        Returns
+        -------
+        tuple of keras.Model and History, or None
+            The network as it was left, and how the fit went; None if it is not there, or not readable.
+        """
+        import keras
+
+        place = self.folder / key
+        if not place.is_dir():
+            return None
+        try:
+            history = History.from_dict(json.loads((place / "history.json").read_text(encoding="utf-8")))
+            network = keras.saving.load_model(place / "network.keras", compile=False, safe_mode=True)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            logger.warning("The finished fit %s cannot be read and is made again: %s", place, error)
+            return None
+        return network, history
+
+    def save(self, key: str, network: keras.Model, history: History) -> None:
+        """Keep a finished fit, whole or not at all.
+
+        Parameters
+        ----------
+        key : str
+            Its name.
+        network : keras.Model
+            As the fit left it.
+        history : History
+            How it went.
+        """
+        with whole_folder(self.folder / key) as temporary:
+            network.save(temporary / "network.keras", include_optimizer=False)
+            (temporary / "history.json").write_text(json.dumps(history.to_dict()), encoding="utf-8")
+
+    def load_search(self, key: str) -> dict[str, Any] | None:
+        """Look up what a finished search found.
+
+        Parameters
+        ----------
+        key : str
+            Its name.
+
+        Returns
+        -------
+        dict or None
+            The content saved; None if it is not there.
+        """
+        try:
+            content = json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def save_search(self, key: str, content: Mapping[str, Any]) -> None:
+        """Keep what a search found.
+
+        Parameters
+        ----------
+        key : str
+            Its name.
+        content : mapping
+            JSON-serialisable.
+        """
+        with whole_file(self.folder / f"{key}.json") as temporary:
+            temporary.write_text(json.dumps(content), encoding="utf-8")

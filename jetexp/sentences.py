@@ -1,0 +1,81 @@
+"""Results in words: a Markdown table, and a sentence for each comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jetexp.evaluation.report import Measurement
+
+if TYPE_CHECKING:
+    from jetexp.evaluation.seeds import SeedComparison
+
+__all__ = ["markdown_table", "sentence"]
+
+COLUMNS = {
+    "accuracy": "accuracy",
+    "auc": "AUC",
+    "rejection_30": "rejection at 30 %",
+    "rejection_50": "rejection at 50 %",
+    "rejection_80": "rejection at 80 %",
+}
+
+
+def markdown_table(
+    rows: Sequence[Mapping[str, Any]], comparisons: Mapping[str, SeedComparison] | None = None
+) -> str:
+    """Write results as a Markdown table.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As ``TaggerResult.to_dict`` gives them.
+    comparisons : mapping of str to SeedComparison, optional
+        By name: sentences below the table.
+
+    Returns
+    -------
+    str
+        A line a row: statistical errors, and spreads over seeds where there are several.
+    """
+    variants = any(row["variant"] for row in rows)
+    heading = [*(["variant"] if variants else []), "tagger", "seeds", *COLUMNS.values()]
+    lines = ["| " + " | ".join(heading) + " |", "|" + "---|" * len(heading)]
+    for row in rows:
+        cells = [*([row["variant"]] if variants else []), row["tagger"], str(len(row["runs"]))]
+        cells += [_cell(row["test"].get(name)) for name in COLUMNS]
+        lines.append("| " + " | ".join(cells) + " |")
+    for name, one in (comparisons or {}).items():
+        lines += ["", f"{name}: {sentence(one)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(measured: Mapping[str, Any] | None) -> str:
+    if measured is None:
+        return ""
+    text = str(Measurement(measured["mean"], measured["error"], measured["is_limit"]))
+    spread = measured["spread"]
+    return text if spread is None else f"{text} ({spread:.2g})"
+
+
+def sentence(one: SeedComparison) -> str:
+    """Say a comparison in a sentence.
+
+    Parameters
+    ----------
+    one : SeedComparison
+        Of two taggers.
+
+    Returns
+    -------
+    str
+        Difference of AUC and ratio of rejections, with errors, intervals and lower bounds.
+    """
+    low, high = one.ratio_interval
+    missing = "" if one.auc.training_error_is_known else " (spread over seeds not known for both)"
+    return (
+        f"AUC difference {one.auc.difference:+.4f} ± {one.auc.total_error:.4f} (95 % lower bound "
+        f"{one.auc.lower_bound:+.4f}); rejection ratio at {100 * one.signal_efficiency:g} % {one.ratio:.3f}, "
+        f"95 % interval {low:.3f}-{high:.3f} (lower bound of the logarithm "
+        f"{one.log_rejection.lower_bound:+.3f}){missing}"
+    )

@@ -1,0 +1,67 @@
+"""What a network looks at: the gradient of its decision by each pixel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from jetexp.inputs import Inputs, number_of_jets
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["mean_saliency"]
+
+SMALLEST_PROBABILITY = 1e-7
+
+
+def mean_saliency(
+    network: keras.Model, inputs: Inputs, *, signal: int, batch_size: int = 512
+) -> npt.NDArray[np.float64]:
+    """Average, over jets, how steeply the decision depends on each pixel.
+
+    The absolute gradient of the log-odds of signal by the pixel's value, summed over channels (Simonyan,
+    Vedaldi and Zisserman, arXiv:1312.6034, with the log-odds in place of the score, which saturates).
+
+    Parameters
+    ----------
+    network : keras.Model
+        Takes an input ``image``.
+    inputs : dict of str to ndarray of float32, first axis N
+        At least one jet.
+    signal : int
+        Index of the signal class.
+    batch_size : int
+        Jets a batch.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows, columns)
+        Not negative.
+    """
+    number = number_of_jets(inputs)
+    total = np.zeros(inputs["image"].shape[1:3])
+    for start in range(0, number, batch_size):
+        batch = {name: values[start : start + batch_size] for name, values in inputs.items()}
+        total += np.abs(_gradient(network, batch, signal)).sum(axis=(0, 3))
+    return total / number
+
+
+def _gradient(network: keras.Model, batch: Inputs, signal: int) -> npt.NDArray[np.float32]:
+    """Differentiate the log-odds of signal by the images, shape (N, rows, columns, channels)."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise NotImplementedError(f"gradients by the image are not there for {keras.backend.backend()}")
+    # Keras itself has no gradient by an input
+    import tensorflow as tf
+
+    tensors = {name: tf.convert_to_tensor(values) for name, values in batch.items()}
+    image = tensors["image"]
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        score = network({**tensors, "image": image}, training=False)[:, signal]
+        value = keras.ops.log(score + SMALLEST_PROBABILITY) - keras.ops.log(1 - score + SMALLEST_PROBABILITY)
+    return np.asarray(tape.gradient(value, image))
