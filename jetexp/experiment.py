@@ -436,6 +436,12 @@ class Experiment(Settings):
             }
         )
 
+    def content(self) -> dict[str, Any]:
+        """Return the experiment as the keys and values of an experiment file."""
+        content = self.model_dump(mode="json", exclude_none=True)
+        # there a null means something
+        return content | {"variants": self.variants} if self.variants else content
+
     def yaml(self) -> str:
         """Return the experiment as the text of an experiment file."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        return yaml.safe_dump(self.content(), sort_keys=False)

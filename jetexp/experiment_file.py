@@ -204,7 +204,7 @@ def override(
     ExperimentError
         If a value is impossible.
     """
-    content = experiment.model_dump(mode="json", exclude_none=True)
+    content = experiment.content()
     if jets is not None:
         content["jets"] = {"source": "file", "path": jets}
         content.pop("test", None)

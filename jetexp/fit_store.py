@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -158,13 +159,13 @@ class FitStore:
         try:
             history = History.from_dict(json.loads((place / "history.json").read_text(encoding="utf-8")))
             network = keras.saving.load_model(place / "network.keras", compile=False, safe_mode=True)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except Exception as error:  # what is damaged can fail anywhere in Keras, h5py or zipfile
             logger.warning("The finished fit %s cannot be read and is made again: %s", place, error)
             return None
         return network, history
 
     def save(self, key: str, network: keras.Model, history: History) -> None:
-        """Keep a finished fit, whole or not at all.
+        """Keep a finished fit, whole or not at all, in place of what cannot be read there.
 
         Parameters
         ----------
@@ -178,6 +179,7 @@ class FitStore:
         with whole_folder(self.folder / key) as temporary:
             network.save(temporary / "network.keras", include_optimizer=False)
             (temporary / "history.json").write_text(json.dumps(history.to_dict()), encoding="utf-8")
+            shutil.rmtree(self.folder / key, ignore_errors=True)
 
     def load_search(self, key: str) -> dict[str, Any] | None:
         """Look up what a finished search found.

@@ -1,10 +1,9 @@
-"""What Keras is handed to fit a network: the batches of each epoch, and the judge after it."""
+"""What a fit is made of: the inputs of each epoch, drawn in the background, and the judgement after it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,152 +11,156 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
-from jetexp.errors import JetexpError
 from jetexp.inputs import Inputs
 from jetexp.taggers.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from jetexp.training import Parts
 
-__all__ = ["Batches", "Judge"]
+__all__ = ["WeightsBeforeAverage", "compile_network", "inputs_of_epochs", "judged", "targets"]
 
 # a probability of exactly zero has no logarithm; Keras clips its own loss at the same value
 SMALLEST_PROBABILITY = 1e-7
 
 
-class Batches(keras.utils.PyDataset):
-    """Shuffled batches of the training jets, augmented anew for each epoch while the one before runs.
-
-    A context manager, as a thread draws in the background.
+def inputs_of_epochs(parts: Parts, settings: TrainingSettings, seed: int) -> Iterator[Inputs]:
+    """Give the training jets' inputs for each epoch, drawn anew while the epoch before runs.
 
     Parameters
     ----------
     parts : Parts
         The training jets, and how their inputs are drawn again.
     settings : TrainingSettings
-        Batch size, augmentation, label smoothing.
+        Number of epochs, and augmentation; without it the inputs are always the same.
     seed : int
-        Seed of all that is random here.
+        Of the augmentation.
+
+    Yields
+    ------
+    dict of str to ndarray
+        Inputs of all training jets, in their order.
+
+    Raises
+    ------
+    ValueError
+        If there is augmentation, but no way to draw inputs again.
     """
-
-    def __init__(self, parts: Parts, settings: TrainingSettings, seed: int) -> None:
-        super().__init__()
-        self._parts, self._settings = parts, settings
-        order, changes = np.random.SeedSequence(seed).spawn(2)
-        self._order_rng, self._rng = np.random.default_rng(order), np.random.default_rng(changes)
-        label = parts.train.label
-        self._target: npt.NDArray[Any] = label
-        if settings.label_smoothing:  # Keras smooths one-hot targets alone
-            classes = int(max(label.max(), parts.validation.label.max())) + 1
-            self._target = np.eye(classes, dtype=np.float32)[label]
-        self._inputs = parts.train.inputs
-        self._pool: ThreadPoolExecutor | None = None
-        self._next: Future[Inputs] | None = None
-
-    def __enter__(self) -> Batches:
-        if self._settings.augmentation is not None:
-            if self._parts.redraw is None:
-                raise ValueError("these parts cannot be augmented: they have no redraw")
-            self._pool = ThreadPoolExecutor(1, "augmentation")
-            self._draw()
-        self._begin_epoch()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def _draw(self) -> None:
-        redraw, augmentation = self._parts.redraw, self._settings.augmentation
-        if self._pool is not None and redraw is not None and augmentation is not None:
-            self._next = self._pool.submit(redraw, augmentation, self._rng)
-
-    def _begin_epoch(self) -> None:
-        self._order = self._order_rng.permutation(len(self._target))
-        if self._next is not None:
-            self._inputs = self._next.result()
-            self._draw()
-
-    def __len__(self) -> int:
-        return -(-len(self._target) // self._settings.batch_size)
-
-    def __getitem__(self, index: int) -> tuple[Inputs, npt.NDArray[Any]]:
-        size = self._settings.batch_size
-        chosen = self._order[index * size : (index + 1) * size]
-        return {name: values[chosen] for name, values in self._inputs.items()}, self._target[chosen]
-
-    def on_epoch_end(self) -> None:
-        """Shuffle, and take the jets that were drawn meanwhile."""
-        self._begin_epoch()
+    redraw, augmentation = parts.redraw, settings.augmentation
+    if augmentation is None:
+        for _ in range(settings.epochs):
+            yield parts.train.inputs
+        return
+    if redraw is None:
+        raise ValueError("these parts cannot be augmented: they have no redraw")
+    rng = np.random.default_rng(seed)
+    with ThreadPoolExecutor(1, "augmentation") as pool:
+        drawn = pool.submit(redraw, augmentation, rng)
+        for left in reversed(range(settings.epochs)):
+            inputs = drawn.result()
+            if left:
+                drawn = pool.submit(redraw, augmentation, rng)
+            yield inputs
 
 
-class Judge(keras.callbacks.Callback):
-    """Judges the validation jets after each epoch, keeps weights, and stops in time.
+def targets(parts: Parts, settings: TrainingSettings) -> npt.NDArray[Any]:
+    """Give what the loss compares scores with.
 
     Parameters
     ----------
     parts : Parts
-        The validation jets.
+        With the labels.
     settings : TrainingSettings
-        Patience, and which weights are kept.
-    after_epoch : callable
-        Told the epoch (from 0) and its numbers.
+        Keras smooths one-hot targets alone.
+
+    Returns
+    -------
+    ndarray, shape (N,) or (N, classes)
+        Labels, or one-hot vectors where they are to be smoothed.
+    """
+    label = parts.train.label
+    if not settings.label_smoothing:
+        return label
+    classes = int(max(label.max(), parts.validation.label.max())) + 1
+    return np.eye(classes, dtype=np.float32)[label]
+
+
+class WeightsBeforeAverage(keras.callbacks.Callback):
+    """Keeps the weights as the optimizer left them.
+
+    Keras puts their moving average in their place at the end of each ``fit``.
 
     Attributes
     ----------
-    epochs : list of dict
-        The numbers of each epoch.
-    kept : int
-        The epoch, from 0, whose weights are kept.
-    kept_weights : list of ndarray
-        They.
+    kept : list of ndarray
+        The weights after the last epoch; empty before the first.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        settings: TrainingSettings,
-        after_epoch: Callable[[int, dict[str, float]], None],
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._parts, self._settings, self._after_epoch = parts, settings, after_epoch
-        self.epochs: list[dict[str, float]] = []
-        self.kept = self._best = 0
-        self.kept_weights: list[npt.NDArray[np.float32]] = []
-        self._started = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Look at the clock."""
-        self._started = time.perf_counter()
+        self.kept: list[npt.NDArray[np.float32]] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Judge the validation jets."""
-        from jetexp.training import predict
-
-        validation = self._parts.validation
-        scores = predict(self.model, validation.inputs)
-        values = {name: float((logs or {})[name]) for name in ("loss", "accuracy")}
-        if not (np.isfinite(values["loss"]) and np.isfinite(scores).all()):
-            raise JetexpError(
-                f"The loss was no longer a number in epoch {epoch + 1}, with learning_rate "
-                f"{self._settings.learning_rate:g}: a smaller one would be right."
-            )
-        values |= _validation(scores, validation.label, self._parts.signal)
-        values["seconds"] = time.perf_counter() - self._started
-        self.epochs.append(values)
-        if values["val_loss"] <= self.epochs[self._best]["val_loss"]:
-            self._best = epoch
-        if self._best == epoch or not self._settings.best_weights:
-            self.kept, self.kept_weights = epoch, self.model.get_weights()
-        self._after_epoch(epoch, values)
-        patience = self._settings.patience
-        if patience is not None and epoch - self._best >= patience:
-            self.model.stop_training = True
+        """Keep the weights."""
+        self.kept = self.model.get_weights()
 
 
-def _validation(
-    scores: npt.NDArray[np.float32], label: npt.NDArray[np.int64], signal: int
-) -> dict[str, float]:
+def compile_network(network: keras.Model, settings: TrainingSettings, jets: int) -> None:
+    """Give a network its loss and its optimizer.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Changed in place.
+    settings : TrainingSettings
+        Learning rate and so on.
+    jets : int
+        Number of training jets, for the schedule.
+    """
+    per_epoch = -(-jets // settings.batch_size)
+    constant = max(1.0, settings.average * settings.epochs * per_epoch)
+    average = {"use_ema": True, "ema_momentum": 1 - 1 / constant} if settings.average else {}
+    rate = _learning_rate(settings, per_epoch)
+    if settings.weight_decay:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **average)
+    else:
+        optimizer = keras.optimizers.Adam(rate, **average)
+    loss: Any = "sparse_categorical_crossentropy"
+    if settings.label_smoothing:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    network.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+
+
+def _learning_rate(settings: TrainingSettings, per_epoch: int) -> Any:
+    """Return the learning rate, or its schedule over all steps."""
+    warmup = round(settings.warmup_epochs * per_epoch)
+    if settings.schedule == "constant" and not warmup:
+        return settings.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else settings.learning_rate,
+        max(1, settings.epochs * per_epoch - warmup),
+        alpha=1.0 if settings.schedule == "constant" else 0.0,
+        warmup_target=settings.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def judged(scores: npt.NDArray[np.float32], label: npt.NDArray[np.int64], signal: int) -> dict[str, float]:
+    """Judge the scores of the validation jets.
+
+    Parameters
+    ----------
+    scores : ndarray of float32, shape (N, classes)
+        Class probabilities.
+    label : ndarray of int64, shape (N,)
+        True classes.
+    signal : int
+        The class that is signal.
+
+    Returns
+    -------
+    dict of str to float
+        ``val_loss`` (cross-entropy), ``val_accuracy`` and ``val_auc``.
+    """
     of_truth = np.maximum(scores[np.arange(len(label)), label], SMALLEST_PROBABILITY)
     return {
         "val_loss": float(-np.log(of_truth.astype(np.float64)).mean()),

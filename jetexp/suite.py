@@ -128,7 +128,7 @@ def fast(experiment: Experiment) -> Experiment:
     Experiment
         Few jets, one trial, one epoch, two seeds at most. It registers no model.
     """
-    content = experiment.model_dump(mode="json", exclude_none=True)
+    content = experiment.content()
     content.pop("registered_model", None)
     return validated(_cut(content), f"experiment {experiment.name}, made fast")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -281,62 +282,66 @@ def fit(
     """
     import keras
 
-    from jetexp.fitting import Batches, Judge
+    from jetexp.fitting import (
+        WeightsBeforeAverage,
+        compile_network,
+        inputs_of_epochs,
+        judged,
+        targets,
+    )
 
     keras.utils.set_random_seed(seed)
-    _compile(network, settings, len(parts.train))
+    compile_network(network, settings, len(parts.train))
+    target, before_average = targets(parts, settings), WeightsBeforeAverage()
+    epochs: list[dict[str, float]] = []
+    best = kept = 0
+    kept_weights: list[Any] = []
     bar = None if progress is None else progress.add_task(description, total=settings.epochs, rate="")
-
-    def after_epoch(epoch: int, values: dict[str, float]) -> None:
-        recorder.metrics({k: v for k, v in values.items() if k != "seconds"}, step=epoch + 1)
+    started = time.perf_counter()
+    for epoch, inputs in enumerate(inputs_of_epochs(parts, settings, seed)):
+        if settings.average and epoch:
+            network.set_weights(before_average.kept)
+        # Keras itself would shuffle alike in each call of `fit`
+        order = np.random.default_rng((seed, epoch)).permutation(len(parts.train))
+        fitted = network.fit(
+            {name: values[order] for name, values in inputs.items()},
+            target[order],
+            batch_size=settings.batch_size,
+            shuffle=False,
+            verbose=0,
+            callbacks=[before_average],
+        )
+        values = {name: float(fitted.history[name][0]) for name in ("loss", "accuracy")}
+        scores = predict(network, parts.validation.inputs)
+        _check_finite(values["loss"], scores, epoch, settings)
+        values |= judged(scores, parts.validation.label, parts.signal)
+        recorder.metrics(values, step=epoch + 1)
         logger.debug("%s: epoch %d: %s", description, epoch + 1, values)
+        epochs.append(values | {"seconds": time.perf_counter() - started})
+        started = time.perf_counter()
+        if values["val_loss"] <= epochs[best]["val_loss"]:
+            best = epoch
+        if best == epoch or not settings.best_weights:
+            kept, kept_weights = epoch, network.get_weights()
         if progress is not None and bar is not None:
             progress.update(bar, advance=1, rate=f"val_auc {values['val_auc']:.4f}")
-
-    judge = Judge(parts, settings, after_epoch)
-    callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.average else []
-    try:
-        with Batches(parts, settings, seed) as batches:
-            network.fit(batches, epochs=settings.epochs, verbose=0, callbacks=[*callbacks, judge])
-    finally:
-        if progress is not None and bar is not None:
-            progress.remove_task(bar)
-    network.set_weights(judge.kept_weights)
-    columns = {name: tuple(values[name] for values in judge.epochs) for name in judge.epochs[0]}
-    return History(**columns, best_epoch=judge.kept + 1)
+        if settings.patience is not None and epoch - best >= settings.patience:
+            break
+    network.set_weights(kept_weights)
+    if progress is not None and bar is not None:
+        progress.remove_task(bar)
+    columns = {name: tuple(values[name] for values in epochs) for name in epochs[0]}
+    return History(**columns, best_epoch=kept + 1)
 
 
-def _compile(network: keras.Model, settings: TrainingSettings, jets: int) -> None:
-    import keras
-
-    average = {"use_ema": True, "ema_momentum": settings.average} if settings.average else {}
-    rate = _learning_rate(settings, jets)
-    if settings.weight_decay:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **average)
-    else:
-        optimizer = keras.optimizers.Adam(rate, **average)
-    loss: Any = "sparse_categorical_crossentropy"
-    if settings.label_smoothing:
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
-    network.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-
-
-def _learning_rate(settings: TrainingSettings, jets: int) -> Any:
-    """Return the learning rate, or its schedule over all steps."""
-    import keras
-
-    per_epoch = -(-jets // settings.batch_size)
-    warmup = round(settings.warmup_epochs * per_epoch)
-    if settings.schedule == "constant" and not warmup:
-        return settings.learning_rate
-    steps = max(1, settings.epochs * per_epoch - warmup)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else settings.learning_rate,
-        steps,
-        alpha=1.0 if settings.schedule == "constant" else 0.0,
-        warmup_target=settings.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
+def _check_finite(
+    loss: float, scores: npt.NDArray[np.float32], epoch: int, settings: TrainingSettings
+) -> None:
+    if not (np.isfinite(loss) and np.isfinite(scores).all()):
+        raise JetexpError(
+            f"The loss was no longer a number in epoch {epoch + 1}, with learning_rate "
+            f"{settings.learning_rate:g}: a smaller one would be right."
+        )
 
 
 def devices() -> list[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from jetexp.errors import ExperimentError
 from jetexp.experiment import Experiment
 from jetexp.experiment_file import override, read_experiment
 from jetexp.jets.settings import GenerationSettings, JetFileSettings
-from jetexp.taggers.settings import CnnSettings
+from jetexp.taggers.settings import CnnSettings, MassWindowSettings, PfnSettings
 
 ROOT = Path(__file__).parent.parent
 DEFAULT = ROOT / "experiments" / "w_vs_qcd.yaml"
@@ -155,3 +156,82 @@ def test_hyperparameters_are_set_by_name() -> None:
     assert experiment.training.learning_rate == 0.01
     with pytest.raises(KeyError):
         experiment.with_hyperparameters({"kind": "notebook"})
+
+
+def changed(tmp_path: Path, text: str) -> Path:
+    """Write the default experiment without search and registry, and with more keys."""
+    experiment = read_experiment(DEFAULT)
+    bare = experiment.model_copy(update={"search": None, "registered_model": None, "references": ()})
+    path = tmp_path / "changed.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(bare.yaml()) | (yaml.safe_load(text) or {})))
+    return path
+
+
+def test_references_take_what_they_do_not_set_from_the_experiment(tmp_path: Path) -> None:
+    path = changed(
+        tmp_path,
+        "references:\n"
+        "- {tagger: {kind: boosted_trees}, seeds: 4}\n"
+        "- {name: other, tagger: {kind: cnn, width: 4}, images: {pixels: 12}, seeds: 2}\n"
+        "- {tagger: {kind: pfn}, training: {epochs: 3}}\n",
+    )
+    experiment = read_experiment(path)
+    own, trees, other, pfn = experiment.taggers
+    assert [one.name for one in experiment.taggers] == ["cnn", "boosted_trees", "other", "pfn"]
+    assert trees.is_classical
+    assert trees.seeds == 1
+    assert other.images.pixels == 12
+    assert (other.training, other.seeds) == (own.training, 2)
+    assert (pfn.images, pfn.training.epochs, pfn.seeds) == (own.images, 3, own.seeds)
+
+
+def test_variants_change_single_keys_and_replace_what_is_of_another_kind(tmp_path: Path) -> None:
+    path = changed(
+        tmp_path,
+        "variants:\n"
+        "  coarse: {images: {pixels: 12}, seeds: 1}\n"
+        "  plain: {training: {augmentation: null}, test: null}\n"
+        "  other: {tagger: {kind: pfn}}\n",
+    )
+    experiment = read_experiment(path)
+    coarse, plain, other = (experiment.variant(name) for name in ("coarse", "plain", "other"))
+    assert (coarse.images.pixels, coarse.images.compress, coarse.seeds) == (12, experiment.images.compress, 1)
+    assert coarse.training == experiment.training
+    assert experiment.training.augmentation is not None
+    assert plain.training.augmentation is None
+    assert plain.test is None
+    assert other.tagger == PfnSettings()
+    assert not any(one.variants for one in (coarse, plain, other))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("references: [{tagger: {kind: cnn}}]\n", "every tagger needs a name of its own, and cnn, cnn"),
+        ("references: [{name: ensemble, tagger: {kind: pfn}}]\n", "name of its own"),
+        ("variants: {wide: {images: {pixles: 3}}}\n", "variants.wide: images.pixles"),
+        ("variants: {wide: {}}\nregistered_model: m\n", "with variants registers no model"),
+        ("train_per_class: 1\n", "'train_per_class'.*greater than or equal to 2"),
+        ("calibration: magic\n", "'calibration'.*magic"),
+    ],
+)
+def test_mistakes_in_references_and_variants_are_told(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ExperimentError, match=message):
+        read_experiment(changed(tmp_path, text))
+
+
+def test_what_cannot_be_served_cannot_be_registered(edited) -> None:
+    with pytest.raises(ExperimentError, match=r"carry no charges, and images.channels need them"):
+        read_experiment(edited("  compress: true", "  channels: [charged, neutral]\n  compress: true"))
+
+
+def test_a_classical_tagger_is_neither_searched_nor_joined_nor_registered(tmp_path: Path) -> None:
+    content = read_experiment(changed(tmp_path, "")).model_copy(
+        update={"tagger": MassWindowSettings(), "ensemble": False}
+    )
+    for line, key in [("ensemble: true", "ensemble"), ("registered_model: m", "registered_model")]:
+        path = tmp_path / "classical.yaml"
+        text = content.yaml().replace("ensemble: false\n", "")
+        path.write_text(f"{text}{line}\n")
+        with pytest.raises(ExperimentError, match=f"{key} goes with a network, and mass_window is none"):
+            read_experiment(path)

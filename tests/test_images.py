@@ -1,14 +1,17 @@
 """Images: geometry that must not depend on how a jet happens to lie, and pT that must not get lost."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from toys import build_jets, one_jet, toy_jets
 
 from jetexp import images as images_module
+from jetexp.errors import JetexpError
 from jetexp.images import ImageSettings, make_images
 
 RAW = ImageSettings(
@@ -168,3 +171,131 @@ def test_blocks_do_not_show(monkeypatch):
 def test_intensity(intensity, expected):
     settings = RAW.model_copy(update={"intensity": intensity})
     assert make_images(one_jet([0.01], [0.01], [4.0]), settings).max() == pytest.approx(expected)
+
+
+def with_charge(jets, seed=0):
+    charge = np.random.default_rng(seed).integers(-1, 2, len(jets.constituent_pt)).astype(np.int8)
+    return replace(jets, constituent_charge=charge)
+
+
+@pytest.mark.parametrize("scale", ["gev", "fraction"])
+def test_charged_and_neutral_are_all(scale):
+    settings = ImageSettings(scale=scale, intensity="linear", channels=("pt", "charged", "neutral"))
+    images = make_images(with_charge(toy_jets(50)), settings)
+    assert images.shape == (50, 24, 24, 3)
+    np.testing.assert_allclose(images[..., 1] + images[..., 2], images[..., 0], rtol=1e-5, atol=1e-7)
+    assert (images[..., 1:].sum(axis=(1, 2)) > 0).all()
+
+
+def test_each_channel_holds_its_own():
+    jets = replace(
+        one_jet([0.1, 0.1, 0.1, 0.5], [0.1, 0.1, 0.1, 0.5], [1.0, 2.0, 4.0, 8.0]),
+        constituent_charge=np.array([1, 0, -1, 0], np.int8),
+    )
+    settings = RAW.model_copy(update={"channels": ("neutral", "count", "charged", "pt")})
+    image = make_images(jets, settings)[0]
+    assert image[22, 22].tolist() == [2.0, 3.0, 5.0, 7.0]
+    assert image[30, 30].tolist() == [8.0, 1.0, 0.0, 8.0]
+    assert np.count_nonzero(image.any(axis=-1)) == 2
+
+
+@pytest.mark.parametrize(
+    ("intensity", "expected"), [("linear", 3.0), ("sqrt", np.sqrt(3.0)), ("log", np.log(4.0))]
+)
+@pytest.mark.parametrize("scale", ["gev", "fraction"])
+def test_count_counts_whatever_the_scale(intensity, expected, scale):
+    settings = RAW.model_copy(update={"channels": ("count",), "intensity": intensity, "scale": scale})
+    image = make_images(one_jet([0.1, 0.1, 0.1], [0.1, 0.1, 0.1], [1.0, 2.0, 70.0]), settings)
+    assert image.max() == pytest.approx(expected)
+
+
+def test_channels_do_not_depend_on_each_other():
+    jets, names = with_charge(toy_jets(20)), ("pt", "charged", "neutral", "count")
+    together = make_images(jets, ImageSettings(channels=names))
+    for index, name in enumerate(names):
+        alone = make_images(jets, ImageSettings(channels=(name,)))
+        np.testing.assert_array_equal(together[..., index : index + 1], alone)
+
+
+@pytest.mark.parametrize("channels", [("pt", "pt"), ("count", "pt", "count"), (), ("mass",)])
+def test_channels_that_make_no_sense_are_refused(channels):
+    with pytest.raises(ValidationError, match="channels"):
+        ImageSettings(channels=channels)
+
+
+@pytest.mark.parametrize("channels", [("charged",), ("pt", "neutral")])
+def test_channels_of_charge_need_charges(channels):
+    with pytest.raises(JetexpError, match="need the constituents' charges") as error:
+        make_images(toy_jets(3), ImageSettings(channels=channels))
+    assert str(list(channels)) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def drawn_at(distance, angle, **settings):
+    """Draw one constituent a jet, and give where it is seen: in eta and phi, NaN where it is not."""
+    distance, angle = np.broadcast_arrays(np.atleast_1d(distance), np.atleast_1d(angle))
+    number, raw = len(distance), {"centre": False, "rotate": False, "flip": False, "zoom": False}
+    jets = build_jets(
+        np.arange(number + 1), distance * np.cos(angle), distance * np.sin(angle), np.ones(number)
+    )
+    settings = ImageSettings(pixels=256, scale="gev", intensity="linear", **raw, **settings)
+    images = make_images(jets, settings)[..., 0]
+    jet, *pixel = np.nonzero(images)
+    places = np.full((2, number), np.nan)
+    places[:, jet] = (np.array(pixel) + 0.5) * settings.half_width / 128 - settings.half_width
+    return places
+
+
+@pytest.mark.parametrize(
+    ("half_width", "core", "reach"), [(0.6, 0.15, 1.5), (1.0, 0.3, 2.5), (0.5, 2.0, 0.4)]
+)
+def test_the_compression_is_the_one_described(half_width, core, reach):
+    distance, angle = np.linspace(0, 0.999 * reach, 20)[:, None], np.linspace(0, 6, 7)
+    distance, angle = (values.ravel() for values in np.broadcast_arrays(distance, angle))
+    eta, phi = drawn_at(distance, angle, compress=True, half_width=half_width, core=core, reach=reach)
+    expected = half_width * np.log(1 + distance / core) / np.log(1 + reach / core)
+    pixel = half_width / 128
+    np.testing.assert_allclose(eta, expected * np.cos(angle), atol=0.51 * pixel)
+    np.testing.assert_allclose(phi, expected * np.sin(angle), atol=0.51 * pixel)
+
+
+def test_the_compression_ends_at_its_reach():
+    settings = {"compress": True, "half_width": 0.6, "core": 0.15, "reach": 1.5}
+    eta, phi = drawn_at([0.0, 1.498, 1.502], 0.0, **settings)
+    pixel = 0.6 / 128
+    np.testing.assert_allclose(eta, [pixel / 2, 0.6 - pixel / 2, np.nan])
+    np.testing.assert_allclose(phi, [pixel / 2, pixel / 2, np.nan])
+    # farther along the diagonal, which reaches farther
+    assert np.isfinite(drawn_at(2.0, np.pi / 4, **settings)).all()
+
+
+def test_the_compression_keeps_the_order_and_widens_the_core():
+    distance = np.linspace(0.001, 1.49, 400)
+    eta, _ = drawn_at(distance, 0.0, compress=True)
+    assert (np.diff(eta) >= 0).all()
+    linear = distance * 0.6 / 1.5
+    assert (eta[20:-20] > linear[20:-20]).all()
+
+
+def test_a_core_as_wide_as_the_jet_leaves_proportions_as_they_are():
+    distance, angle = np.linspace(0, 0.099, 50), np.linspace(0, 40, 50)
+    settings = {"compress": True, "half_width": 0.6, "core": 10.0, "reach": 0.1}
+    eta, phi = drawn_at(distance, angle, **settings)
+    # the two differ by half_width r (reach - r) / (2 core reach) at most
+    close = 0.51 * 0.6 / 128 + 0.6 * 0.1 / 80
+    np.testing.assert_allclose(eta, distance * np.cos(angle) * 6, atol=close)
+    np.testing.assert_allclose(phi, distance * np.sin(angle) * 6, atol=close)
+
+
+def test_a_compressed_image_does_not_tell_orientation_either():
+    settings = STANDARD.model_copy(update={"compress": True, "reach": 3.0})
+    eta, phi, pt = (
+        np.array([-0.05, 0.11, 0.02, -0.03]),
+        np.array([-0.3, 0.04, 0.41, 0.13]),
+        np.arange(1, 5) * 50.0,
+    )
+    first = make_images(one_jet(eta, phi, pt), settings)
+    for angle in (0.4, 2.0, 4.5):
+        turned = np.cos(angle) * eta - np.sin(angle) * phi, np.sin(angle) * eta + np.cos(angle) * phi
+        np.testing.assert_allclose(make_images(one_jet(*turned, pt), settings), first, rtol=1e-5)
+    assert not np.array_equal(first, make_images(one_jet(eta, phi, pt), STANDARD))

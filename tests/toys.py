@@ -1,5 +1,7 @@
 """Toy jets that a tagger can learn from: two prongs at a fixed distance, or one with soft radiation."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from jetexp.images import ImageSettings, make_images
@@ -22,7 +24,8 @@ def toy_jets(number: int, seed: int = 0, constituents: float = 40.0) -> Jets:
     pt *= (total / np.bincount(jet, pt))[jet]
     eta = side * distance * np.cos(direction) + random.normal(0.0, 0.05, len(jet))
     phi = side * distance * np.sin(direction) + random.normal(0.0, 0.05, len(jet))
-    return build_jets(offsets, eta, phi, pt, label)
+    jets = build_jets(offsets, eta, phi, pt, label)
+    return replace(jets, pt=total.astype(np.float32), mass=(0.3 * total).astype(np.float32))
 
 
 def build_jets(offsets, eta, phi, pt, label=None) -> Jets:

@@ -21,6 +21,7 @@ __all__ = [
     "CLASSICAL",
     "ClassicalSettings",
     "CnnSettings",
+    "MassWindowSettings",
     "NotebookSettings",
     "PfnSettings",
     "TaggerSettings",
@@ -118,8 +119,8 @@ class TrainingSettings(Settings):
     label_smoothing : float
         What is taken from the true class and given to all alike.
     average : float
-        Decay, a step, of an exponential moving average of the weights, which then judges the validation
-        jets and is kept; 0 is no average.
+        Time constant of an exponential moving average of the weights, as a fraction of all steps of the
+        fit; the average then judges the validation jets and is kept. 0 is no average.
     batch_size : int
         Jets a step.
     epochs : int
@@ -137,7 +138,7 @@ class TrainingSettings(Settings):
     warmup_epochs: float = Field(0.0, ge=0, le=1000)
     weight_decay: float = Field(0.0, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    average: float = Field(0.0, ge=0, lt=1)
+    average: float = Field(0.0, ge=0, le=1)
     batch_size: int = Field(128, ge=1, le=65536)
     epochs: int = Field(10, ge=1, le=10_000)
     patience: int | None = Field(None, ge=1)

@@ -1,0 +1,314 @@
+"""What a fit is made of: fresh jets each epoch, the order of jets, the loss, the weights, the learning rate."""
+
+import threading
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from toys import toy_jets, toy_parts
+
+from jetexp.augmentation import AugmentationSettings, augmented
+from jetexp.images import ImageSettings, make_images
+from jetexp.taggers.settings import TrainingSettings
+from jetexp.training import NullRecorder, Parts, Sample, fit, predict
+
+NUMBER, VALIDATION = 60, 40
+# so that nothing is learned
+STANDSTILL = {"learning_rate": 1e-12, "batch_size": NUMBER}
+
+
+class Told(NullRecorder):
+    """Calls a function after each epoch."""
+
+    def __init__(self, call):
+        self.call, self.told = call, []
+
+    def metrics(self, values, *, step=0):
+        self.told.append(self.call())
+
+
+def linear_network(seed=0, *layers):
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((6, 6, 1), name="image")
+    features = image
+    for layer in (*layers, keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")):
+        features = layer(features)
+    return keras.Model({"image": image}, features)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return toy_parts(NUMBER, VALIDATION, pixels=6)
+
+
+def settled(network, parts, *, seed=0, call=lambda: None, **settings):
+    """Fit, and give how it went and what ``call`` gave after each epoch."""
+    told = Told(call)
+    settings = TrainingSettings(**{"batch_size": NUMBER, "epochs": 1} | settings)
+    history = fit(network, parts, settings, seed=seed, recorder=told)
+    return SimpleNamespace(history=history, told=told.told)
+
+
+def flat_weights(network):
+    return np.concatenate([values.ravel() for values in network.get_weights()])
+
+
+class Watched(keras.layers.Layer):
+    """Lets images through, and notes the first two pixels of those that are learned from."""
+
+    def __init__(self, seen):
+        super().__init__()
+        # Keras would copy the list itself
+        self.see, self.supports_jit = seen.append, False
+
+    def call(self, images, training=False):
+        if not training:
+            return images
+        import tensorflow as tf
+
+        def note(values):
+            self.see(values[:, 0, :2, 0].copy())
+            return values
+
+        noted = tf.numpy_function(note, [images], tf.float32)
+        return keras.ops.reshape(noted, (-1, *images.shape[1:]))
+
+
+def tagged(parts, draw):
+    """Write into the first pixel which draw it is of, and into the second which jet."""
+    images = parts.train.inputs["image"].copy()
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = draw, np.arange(len(images))
+    return {"image": images}
+
+
+def watched_fit(parts, epochs, seed=0, **settings):
+    """Fit, and give the draw and the jet of everything that was learned from, an epoch a row."""
+    seen = []
+    history = settled(
+        linear_network(0, Watched(seen)), parts, seed=seed, epochs=epochs, learning_rate=1e-9, **settings
+    ).history
+    assert all(len(batch) <= settings["batch_size"] for batch in seen)
+    draw, jet = np.concatenate(seen).astype(int).reshape(history.epochs, NUMBER, 2).transpose(2, 0, 1)
+    return draw, jet
+
+
+def test_each_epoch_takes_each_jet_once_in_another_order(parts):
+    whole = Parts(Sample(tagged(parts, 0), parts.train.label), parts.validation, 1)
+    _, jet = watched_fit(whole, epochs=3, batch_size=16)
+    np.testing.assert_array_equal(np.sort(jet, axis=1), np.tile(np.arange(NUMBER), (3, 1)))
+    assert len({tuple(order) for order in jet.tolist()} | {tuple(range(NUMBER))}) == 4
+    _, other = watched_fit(whole, epochs=1, batch_size=16, seed=1)
+    assert (jet[0] != other[0]).any()
+
+
+def test_inputs_are_drawn_anew_for_each_epoch_in_another_thread(parts):
+    calls = []
+
+    def redraw(settings, rng):
+        calls.append((settings, threading.current_thread(), rng.random()))
+        return tagged(parts, len(calls))
+
+    augmentation = AugmentationSettings(smear=0.1)
+    drawn = Parts(parts.train, parts.validation, 1, redraw)
+    draw, jet = watched_fit(drawn, epochs=3, batch_size=16, augmentation=augmentation)
+    np.testing.assert_array_equal(draw, np.repeat([[1], [2], [3]], NUMBER, axis=1))
+    np.testing.assert_array_equal(np.sort(jet, axis=1), np.tile(np.arange(NUMBER), (3, 1)))
+    assert all(settings == augmentation for settings, _, _ in calls)
+    assert threading.main_thread() not in {thread for _, thread, _ in calls}
+    assert not any(thread.is_alive() for _, thread, _ in calls)
+    assert len({number for _, _, number in calls}) == len(calls) >= 3
+
+
+def test_without_augmentation_nothing_is_drawn(parts):
+    def redraw(settings, rng):
+        raise AssertionError("drawn")
+
+    settled(linear_network(), Parts(parts.train, parts.validation, 1, redraw))
+
+
+def test_parts_that_cannot_be_drawn_again_are_refused(parts):
+    with pytest.raises(ValueError, match="no redraw"):
+        settled(linear_network(), parts, augmentation=AugmentationSettings(flip=True))
+
+
+def test_what_goes_wrong_in_a_redraw_is_not_lost(parts):
+    def redraw(settings, rng):
+        raise RuntimeError("no jets today")
+
+    drawn = Parts(parts.train, parts.validation, 1, redraw)
+    with pytest.raises(RuntimeError, match="no jets today"):
+        settled(linear_network(), drawn, augmentation=AugmentationSettings(flip=True))
+
+
+def test_the_same_seed_gives_the_same_fit_with_augmentation_too():
+    jets = toy_jets(100)
+    train, validation = jets.take(slice(0, NUMBER)), jets.take(slice(NUMBER, None))
+    images = ImageSettings(pixels=6)
+
+    def redraw(settings, rng):
+        return {"image": make_images(augmented(train, settings, rng), images)}
+
+    drawn = Parts(
+        Sample({"image": make_images(train, images)}, train.label),
+        Sample({"image": make_images(validation, images)}, validation.label),
+        1,
+        redraw,
+    )
+    settings = {
+        "epochs": 3,
+        "batch_size": 16,
+        "learning_rate": 1e-2,
+        "augmentation": AugmentationSettings(drop=0.3, smear=0.3),
+    }
+    first, again, other = (
+        settled(linear_network(0, keras.layers.Dropout(0.2)), drawn, seed=seed, **settings).history
+        for seed in (0, 0, 1)
+    )
+    assert first.loss == again.loss != other.loss
+    assert first.val_loss == again.val_loss
+    plain = settled(
+        linear_network(0, keras.layers.Dropout(0.2)), drawn, **settings | {"augmentation": None}
+    ).history
+    assert plain.loss[0] != first.loss[0]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_label_smoothing_moves_the_target_of_the_training_loss_alone(parts, smoothing):
+    network = linear_network()
+    logarithm = np.log(predict(network, parts.train.inputs).astype(np.float64))
+    target = (1 - smoothing) * np.eye(2)[parts.train.label] + smoothing / 2
+    history = settled(network, parts, label_smoothing=smoothing, **STANDSTILL).history
+    assert history.loss[0] == pytest.approx(-(target * logarithm).sum(axis=1).mean(), rel=1e-5)
+    assert history.accuracy[0] == pytest.approx((logarithm.argmax(axis=1) == parts.train.label).mean())
+    assert history.val_loss[0] == pytest.approx(cross_entropy(network, parts.validation), rel=1e-5)
+
+
+def test_smoothed_labels_make_what_is_learned_less_sure(parts):
+    spread = []
+    for smoothing in (0.0, 0.5):
+        network = linear_network()
+        loss = settled(
+            network, parts, label_smoothing=smoothing, epochs=10, learning_rate=0.1, best_weights=False
+        ).history.loss[-1]
+        spread.append((loss, np.abs(predict(network, parts.train.inputs) - 0.5).mean()))
+    assert spread[1][0] > spread[0][0]
+    assert spread[1][1] < spread[0][1]
+
+
+def cross_entropy(network, sample):
+    scores = predict(network, sample.inputs).astype(np.float64)
+    return -np.log(scores[np.arange(len(sample)), sample.label]).mean()
+
+
+def with_average(parts, average, **settings):
+    network = linear_network()
+    return network, settled(
+        network,
+        parts,
+        call=lambda: flat_weights(network),
+        average=average,
+        learning_rate=0.05,
+        epochs=6,
+        **settings,
+    )
+
+
+def test_the_average_is_that_of_the_weights_and_leaves_their_path_alone(parts):
+    _, plain = with_average(parts, 0.0)
+    # one step an epoch: a time constant of 5 of 6 steps
+    network, averaged = with_average(parts, 5 / 6, best_weights=False)
+    expected, average = [], plain.told[0]
+    for weights in plain.told:
+        average = 0.8 * average + 0.2 * weights if expected else weights
+        expected.append(average)
+    np.testing.assert_allclose(averaged.told, expected, atol=1e-5)
+    np.testing.assert_allclose(averaged.history.loss, plain.history.loss, rtol=1e-4)
+    np.testing.assert_allclose(flat_weights(network), expected[-1], atol=1e-5)
+    assert abs(averaged.history.val_loss[-1] - plain.history.val_loss[-1]) > 1e-3
+
+
+def test_an_average_over_next_to_nothing_is_none(parts):
+    (_, plain), (_, averaged) = (with_average(parts, average, batch_size=16) for average in (0.0, 1e-6))
+    np.testing.assert_allclose(averaged.history.loss, plain.history.loss, rtol=1e-4)
+    np.testing.assert_allclose(averaged.history.val_loss, plain.history.val_loss, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("average", "patience"), [(0.0, None), (0.1, None), (0.1, 2)])
+def test_the_network_left_is_that_of_the_best_epoch(parts, average, patience):
+    few = Parts(
+        Sample({"image": parts.train.inputs["image"][:9]}, parts.train.label[:9]), parts.validation, 1
+    )
+    network = linear_network(0, keras.layers.BatchNormalization(momentum=0.5))
+    history = settled(
+        network, few, average=average, patience=patience, learning_rate=0.3, batch_size=3, epochs=12
+    ).history
+    best = int(np.argmin(history.val_loss)) + 1
+    assert history.best_epoch == best
+    assert history.epochs == (12 if patience is None else min(12, best + patience))
+    assert best < history.epochs
+    assert history.val_loss[best - 1] == pytest.approx(cross_entropy(network, parts.validation), rel=1e-4)
+
+
+def test_weight_decay_makes_weights_smaller(parts):
+    # with nothing to learn from, the weights do nothing but decay
+    label = parts.train.label
+    blank = {"image": np.zeros_like(parts.train.inputs["image"])}
+    silent = Parts(Sample(blank, label), parts.validation, 1)
+    network = linear_network()
+    before = network.get_weights()[0]
+    settled(network, silent, weight_decay=0.5, learning_rate=0.1, epochs=4, best_weights=False)
+    np.testing.assert_allclose(network.get_weights()[0], before * (1 - 0.1 * 0.5) ** 4, rtol=1e-5)
+
+
+def rates(parts, **settings):
+    """Give the learning rate of each step after the first, and by how much the first moved weights."""
+    network = linear_network()
+    before = flat_weights(network)
+
+    def look():
+        return float(network.optimizer.learning_rate), np.abs(flat_weights(network) - before).max()
+
+    told = settled(network, parts, call=look, learning_rate=0.1, **settings).told
+    return [rate for rate, _ in told], told[0][1]
+
+
+def test_the_learning_rate_rises_then_falls_like_a_cosine(parts):
+    found, first = rates(parts, epochs=8, warmup_epochs=4, schedule="cosine")
+    fall = 0.05 * (1 + np.cos(np.pi * np.arange(5) / 4))
+    np.testing.assert_allclose(found, [0.025, 0.05, 0.075, *fall], atol=1e-6)
+    assert first < 1e-9
+
+
+def test_the_learning_rate_rises_and_stays(parts):
+    found, first = rates(parts, epochs=5, warmup_epochs=2)
+    np.testing.assert_allclose(found, [0.05, 0.1, 0.1, 0.1, 0.1], rtol=1e-5)
+    assert first < 1e-9
+
+
+def test_a_part_of_an_epoch_may_be_the_warm_up(parts):
+    found, _ = rates(parts, epochs=2, batch_size=15, warmup_epochs=0.5, schedule="cosine")
+    # four steps an epoch: two of warm-up, six of falling
+    np.testing.assert_allclose(found, [0.05 * (1 + np.cos(np.pi * 2 / 6)), 0.0], atol=1e-6)
+
+
+def test_a_warm_up_longer_than_the_fit_never_reaches_the_peak(parts):
+    found, _ = rates(parts, epochs=2, warmup_epochs=10, schedule="cosine")
+    np.testing.assert_allclose(found, [0.01, 0.02], rtol=1e-5)
+
+
+def test_without_a_warm_up_the_first_step_is_a_whole_one(parts):
+    for schedule in ("constant", "cosine"):
+        found, first = rates(parts, epochs=2, schedule=schedule)
+        # Adam's first step is the learning rate, whatever the gradient
+        assert first == pytest.approx(0.1, rel=1e-3)
+        np.testing.assert_allclose(found, [0.1, 0.1] if schedule == "constant" else [0.05, 0.0], atol=1e-6)
+
+
+def test_probabilities_of_zero_have_a_loss(parts):
+    network = linear_network()
+    kernel = network.get_weights()[0]
+    network.set_weights([np.zeros_like(kernel), np.array([200.0, -200.0], np.float32)])
+    history = settled(network, parts, **STANDSTILL).history
+    wrong = (parts.validation.label == 1).mean()
+    assert history.val_loss[0] == pytest.approx(-wrong * np.log(1e-7), rel=1e-4)
