@@ -36,6 +36,7 @@ CODE = (
     "images.py",
     "inputs.py",
     "jets/observables.py",
+    "taggers/catalogue.py",
     "taggers/cnn.py",
     "taggers/notebook.py",
     "taggers/pfn.py",

@@ -149,6 +149,9 @@ class TaggerFits:
         Folder in which observables that take long are kept.
     store : FitStore or None
         Where finished fits are looked up and kept.
+    brief : bool
+        Whether the child runs go without figures of their own, as where variants make them many; their
+        curves, from which the UI draws, are recorded all the same.
     """
 
     experiment: Experiment
@@ -156,6 +159,7 @@ class TaggerFits:
     parent: MlflowRecorder
     cache: Path
     store: FitStore | None = None
+    brief: bool = False
 
 
 def fit_tagger(
@@ -315,8 +319,8 @@ def _scored(
     experiment, jets = shared.experiment, shared.jets
     validation = evaluated(experiment, validation_scores, jets.validation.label, part="validation")
     test = evaluated(experiment, test_scores, jets.test.label, part="test", images=raw)
-    record_evaluation(child, validation, history)
-    record_evaluation(child, test)
+    record_evaluation(child, validation, history, brief=shared.brief)
+    record_evaluation(child, test, brief=shared.brief)
     if network is not None:
         child.network(network, served)
     return FinalFit(
@@ -455,7 +459,9 @@ def record_figures(recorder: Recorder, figures: dict[str, Figure]) -> None:
         recorder.figure(name, figure)
 
 
-def record_evaluation(recorder: Recorder, evaluation: Evaluation, history: History | None = None) -> None:
+def record_evaluation(
+    recorder: Recorder, evaluation: Evaluation, history: History | None = None, *, brief: bool = False
+) -> None:
     """Record the numbers and figures of one tagger on one part.
 
     Parameters
@@ -466,10 +472,14 @@ def record_evaluation(recorder: Recorder, evaluation: Evaluation, history: Histo
         The numbers.
     history : History, optional
         How the network was fitted, to draw its learning curves too.
+    brief : bool
+        Draw nothing.
     """
     recorder.metrics(evaluation.metrics())
     recorder.curve(f"{evaluation.part}_rejection_curve", *evaluation.rejection_curve())
     recorder.result(f"{evaluation.part}_evaluation", evaluation.to_dict())
+    if brief:
+        return
     figures = gallery.figures_of_run(evaluation, history)
     record_figures(recorder, {_of_part(evaluation, name): figure for name, figure in figures.items()})
 

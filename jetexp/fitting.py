@@ -62,7 +62,7 @@ def inputs_of_epochs(parts: Parts, settings: TrainingSettings, seed: int) -> Ite
             yield inputs
 
 
-def targets(parts: Parts, settings: TrainingSettings) -> npt.NDArray[Any]:
+def targets(parts: Parts, settings: TrainingSettings, *, classes: int) -> npt.NDArray[Any]:
     """Give what the loss compares scores with.
 
     Parameters
@@ -71,6 +71,8 @@ def targets(parts: Parts, settings: TrainingSettings) -> npt.NDArray[Any]:
         With the labels.
     settings : TrainingSettings
         Keras smooths one-hot targets alone.
+    classes : int
+        Number of classes.
 
     Returns
     -------
@@ -80,7 +82,6 @@ def targets(parts: Parts, settings: TrainingSettings) -> npt.NDArray[Any]:
     label = parts.train.label
     if not settings.label_smoothing:
         return label
-    classes = int(max(label.max(), parts.validation.label.max())) + 1
     return np.eye(classes, dtype=np.float32)[label]
 
 

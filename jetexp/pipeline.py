@@ -142,7 +142,7 @@ def run_experiment(
         results: list[TaggerResult] = []
         comparisons: dict[str, SeedComparison] = {}
         for name, one in variants.items():
-            shared = TaggerFits(one, jets[name], parent, jets_folder / "observables", store)
+            shared = TaggerFits(one, jets[name], parent, jets_folder / "observables", store, brief=bool(name))
             found, shared = _search(shared)
             of_variant = _results(shared, name)
             comparisons |= _comparisons(of_variant, results, shared)

@@ -126,20 +126,22 @@ def fast(experiment: Experiment) -> Experiment:
     Returns
     -------
     Experiment
-        Few jets, one trial, one epoch, two seeds at most. It registers no model.
+        Few jets, one trial, one epoch; two seeds at most, one where there are variants. It registers no
+        model.
     """
     content = experiment.content()
     content.pop("registered_model", None)
-    return validated(_cut(content), f"experiment {experiment.name}, made fast")
+    seeds = 1 if experiment.variants else 2
+    return validated(_cut(content, seeds), f"experiment {experiment.name}, made fast")
 
 
-def _cut(content: Any) -> Any:
+def _cut(content: Any, seeds: int) -> Any:
     if isinstance(content, list):
-        return [_cut(one) for one in content]
+        return [_cut(one, seeds) for one in content]
     if not isinstance(content, dict):
         return content
-    result = {key: _cut(value) for key, value in content.items()}
-    limits = {"per_class": FAST_JETS, "trials": 1, "epochs": 1, "seeds": 2, "pileup": 5.0}
+    result = {key: _cut(value, seeds) for key, value in content.items()}
+    limits = {"per_class": FAST_JETS, "trials": 1, "epochs": 1, "seeds": seeds, "pileup": 5.0}
     for key, limit in limits.items():
         if isinstance(result.get(key), int | float):
             result[key] = min(result[key], limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -292,46 +292,57 @@ def fit(
 
     keras.utils.set_random_seed(seed)
     compile_network(network, settings, len(parts.train))
-    target, before_average = targets(parts, settings), WeightsBeforeAverage()
+    target = targets(parts, settings, classes=network.output_shape[-1])
+    before_average = WeightsBeforeAverage()
     epochs: list[dict[str, float]] = []
     best = kept = 0
     kept_weights: list[Any] = []
-    bar = None if progress is None else progress.add_task(description, total=settings.epochs, rate="")
-    started = time.perf_counter()
-    for epoch, inputs in enumerate(inputs_of_epochs(parts, settings, seed)):
-        if settings.average and epoch:
-            network.set_weights(before_average.kept)
-        # Keras itself would shuffle alike in each call of `fit`
-        order = np.random.default_rng((seed, epoch)).permutation(len(parts.train))
-        fitted = network.fit(
-            {name: values[order] for name, values in inputs.items()},
-            target[order],
-            batch_size=settings.batch_size,
-            shuffle=False,
-            verbose=0,
-            callbacks=[before_average],
-        )
-        values = {name: float(fitted.history[name][0]) for name in ("loss", "accuracy")}
-        scores = predict(network, parts.validation.inputs)
-        _check_finite(values["loss"], scores, epoch, settings)
-        values |= judged(scores, parts.validation.label, parts.signal)
-        recorder.metrics(values, step=epoch + 1)
-        logger.debug("%s: epoch %d: %s", description, epoch + 1, values)
-        epochs.append(values | {"seconds": time.perf_counter() - started})
+    with _bar(progress, description, settings.epochs) as advance:
         started = time.perf_counter()
-        if values["val_loss"] <= epochs[best]["val_loss"]:
-            best = epoch
-        if best == epoch or not settings.best_weights:
-            kept, kept_weights = epoch, network.get_weights()
-        if progress is not None and bar is not None:
-            progress.update(bar, advance=1, rate=f"val_auc {values['val_auc']:.4f}")
-        if settings.patience is not None and epoch - best >= settings.patience:
-            break
+        for epoch, inputs in enumerate(inputs_of_epochs(parts, settings, seed)):
+            if settings.average and epoch:
+                network.set_weights(before_average.kept)
+            # Keras itself would shuffle alike in each call of `fit`
+            order = np.random.default_rng((seed, epoch)).permutation(len(parts.train))
+            fitted = network.fit(
+                {name: values[order] for name, values in inputs.items()},
+                target[order],
+                batch_size=settings.batch_size,
+                shuffle=False,
+                verbose=0,
+                callbacks=[before_average],
+            )
+            values = {name: float(fitted.history[name][0]) for name in ("loss", "accuracy")}
+            scores = predict(network, parts.validation.inputs)
+            _check_finite(values["loss"], scores, epoch, settings)
+            values |= judged(scores, parts.validation.label, parts.signal)
+            recorder.metrics(values, step=epoch + 1)
+            logger.debug("%s: epoch %d: %s", description, epoch + 1, values)
+            epochs.append(values | {"seconds": time.perf_counter() - started})
+            started = time.perf_counter()
+            if values["val_loss"] <= epochs[best]["val_loss"]:
+                best = epoch
+            if best == epoch or not settings.best_weights:
+                kept, kept_weights = epoch, network.get_weights()
+            advance(f"val_auc {values['val_auc']:.4f}")
+            if settings.patience is not None and epoch - best >= settings.patience:
+                break
     network.set_weights(kept_weights)
-    if progress is not None and bar is not None:
-        progress.remove_task(bar)
     columns = {name: tuple(values[name] for values in epochs) for name in epochs[0]}
     return History(**columns, best_epoch=kept + 1)
+
+
+@contextmanager
+def _bar(progress: Progress | None, description: str, epochs: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar while the block runs; what it gives takes the bar one epoch further."""
+    if progress is None:
+        yield lambda told: None
+        return
+    bar = progress.add_task(description, total=epochs, rate="")
+    try:
+        yield lambda told: progress.update(bar, advance=1, rate=told)
+    finally:
+        progress.remove_task(bar)
 
 
 def _check_finite(

@@ -1,4 +1,4 @@
-"""What a fit is made of: fresh jets each epoch, the order of jets, the loss, the weights, the learning rate."""
+"""What a fit is made of: fresh jets each epoch, their order, the loss, the weights, the learning rate."""
 
 import threading
 from types import SimpleNamespace

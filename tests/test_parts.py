@@ -73,3 +73,18 @@ def test_a_part_without_jets_of_a_class_is_refused(
     write_jets(jets.take(few), tmp_path / "jets")
     with pytest.raises(JetexpError, match=r"The \w+ part holds [01] jets of class 'W'"):
         load_parts(override(experiment, jets=str(tmp_path / "jets")), tmp_path)
+
+
+def test_fewer_jets_may_train_and_none_of_the_others_moves(
+    experiment: Experiment, pythia_jets: Jets, tmp_path: Path
+) -> None:
+    write_jets(pythia_jets.with_classes(("QCD", "W")), tmp_path / "sample")
+    whole = override(experiment, jets=str(tmp_path / "sample"))
+    few = whole.model_copy(update={"train_per_class": 50})
+    all_parts, parts = load_parts(whole, tmp_path), load_parts(few, tmp_path)
+    assert parts.train.class_counts == {"QCD": 50, "W": 50}
+    assert set(jet_hash(parts.train).tolist()) < set(jet_hash(all_parts.train).tolist())
+    for name in ("validation", "test"):
+        assert np.array_equal(jet_hash(getattr(parts, name)), jet_hash(getattr(all_parts, name)))
+    with pytest.raises(JetexpError, match="train_per_class asks for 1000 jets of each class, but"):
+        load_parts(whole.model_copy(update={"train_per_class": 1000}), tmp_path)

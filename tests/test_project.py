@@ -35,7 +35,7 @@ def test_mlproject_runs_commands_that_exist() -> None:
 
     project = yaml.safe_load((ROOT / "MLproject").read_text())
     assert project["conda_env"] == "conda.yaml"
-    assert set(project["entry_points"]) == {"main", "generate", "compare", "promote", "test"}
+    assert set(project["entry_points"]) == {"main", "suite", "generate", "compare", "promote", "test"}
     for name, entry in project["entry_points"].items():
         words = entry["command"].split()
         if name == "test":

@@ -204,7 +204,7 @@ def test_experiments_are_found_by_name() -> None:
     folder = ROOT / "experiments"
     assert len(find_experiments(folder)) == len(list(folder.glob("*.yaml")))
     assert [path.stem for path in find_experiments(folder, ["notebook"])] == ["notebook"]
-    with pytest.raises(JetexpError, match="no experiment 'notes'.*notebook"):
+    with pytest.raises(JetexpError, match=r"no experiment 'notes'.*notebook"):
         find_experiments(folder, ["notes"])
     with pytest.raises(JetexpError, match="no experiment file"):
         find_experiments(ROOT / "docs")

@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_fit_and_another_does_not(parts, fitted):
 def overfitting(parts, **changes):
     """Give nine jets to learn by heart, at a rate that soon makes the validation loss rise."""
     few = Parts(first_jets(parts.train, 9), parts.validation, signal=1)
-    settings = TrainingSettings(learning_rate=1e-2, batch_size=3, epochs=12, **changes)
+    settings = TrainingSettings(learning_rate=1e-2, batch_size=3, epochs=40, **changes)
     network = small_network()
     return network, fit(network, few, settings, seed=0, recorder=NullRecorder())
 
@@ -96,13 +96,13 @@ def overfitting(parts, **changes):
 def test_the_best_weights_are_kept_and_patience_ends_the_fit(parts):
     network, history = overfitting(parts, best_weights=True, patience=2)
     assert history.best_epoch == int(np.argmin(history.val_loss)) + 1
-    assert history.epochs == history.best_epoch + 2 < 12
+    assert history.epochs == history.best_epoch + 2 < 40
     assert min(history.val_loss) == pytest.approx(cross_entropy(network, parts.validation), rel=1e-3)
 
 
 def test_the_last_weights_are_kept_if_the_best_are_not_asked_for(parts):
     network, history = overfitting(parts, best_weights=False)
-    assert int(np.argmin(history.val_loss)) + 1 < history.epochs == history.best_epoch == 12
+    assert int(np.argmin(history.val_loss)) + 1 < history.epochs == history.best_epoch == 40
     assert history.val_loss[-1] == pytest.approx(cross_entropy(network, parts.validation), rel=1e-3)
 
 

@@ -114,3 +114,16 @@ def test_a_file_of_images_is_groomed_too(pythia_jets: Jets, tmp_path: Path) -> N
     whole = load_jets(settings.model_copy(update={"soft_drop": None}), ["W", "top"], Path("nowhere"))
     assert len(groomed.constituent_pt) < len(whole.constituent_pt)
     assert groomed.provenance["soft_drop"]["radius"] == 1.0
+
+
+def test_jets_are_selected_by_pt_after_reading(pythia_jets: Jets, sample: Path) -> None:
+    settings = JetFileSettings(path=str(sample), select_pt=(700.0, 900.0))
+    jets = load_jets(settings, ["QCD", "W"], Path("nowhere"))
+    wanted = pythia_jets.with_classes(("QCD", "W"))
+    inside = (wanted.pt >= 700) & (wanted.pt < 900)
+    assert np.array_equal(jets.pt, wanted.pt[inside])
+    none = JetFileSettings(path=str(sample), select_pt=(20.0, 30.0))
+    with pytest.raises(JetexpError, match=r"No jet of class 'QCD' has a pT of 20 to 30 GeV \(select_pt\)"):
+        load_jets(none, ["QCD", "W"], Path("nowhere"))
+    with pytest.raises(ValueError, match="two increasing numbers"):
+        JetFileSettings(path="x", select_pt=(900.0, 700.0))

@@ -1,0 +1,49 @@
+"""Results in words: every number with its errors, limits as limits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jetexp.evaluation.seeds import compare_over_seeds
+from jetexp.sentences import markdown_table, sentence
+
+
+def row(variant: str, **measured: dict) -> dict:
+    return {"tagger": "cnn", "variant": variant, "runs": ["a", "b"], "test": measured}
+
+
+def number(mean: float, error: float | None, spread: float | None, is_limit: bool = False) -> dict:
+    return {"mean": mean, "error": error, "spread": spread, "is_limit": is_limit}
+
+
+def test_a_table_has_statistical_errors_and_spreads_and_limits() -> None:
+    table = markdown_table(
+        [
+            row("", auc=number(0.93161, 0.0011, 0.00052), rejection_50=number(150.8, 9.9, None)),
+            row("", rejection_30=number(3300.0, None, None, is_limit=True)),
+        ]
+    )
+    lines = table.splitlines()
+    assert lines[0].startswith("| tagger | seeds | accuracy | AUC |")
+    assert lines[2] == "| cnn | 2 |  | 0.9316 ± 0.0011 (0.00052) |  | 150.8 ± 9.9 |  |"
+    assert lines[3] == "| cnn | 2 |  |  | > 3300 (95 % CL) |  |  |"
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_variants_have_a_column_of_their_own() -> None:
+    lines = markdown_table([row("not zoomed", auc=number(0.9, 0.01, None))]).splitlines()
+    assert lines[0].startswith("| variant | tagger |")
+    assert lines[2].startswith("| not zoomed | cnn | 2 |")
+
+
+def test_a_sentence_holds_difference_ratio_and_what_is_not_known() -> None:
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1], 500)
+    good, bad = (label * 2 + rng.normal(0, spread, (2, 1000)) for spread in (1.0, 2.0))
+    comparison = compare_over_seeds(label, good, bad, signal_index=1, replicas=100)
+    text = sentence(comparison)
+    assert f"AUC difference {comparison.auc.difference:+.4f} ± {comparison.auc.total_error:.4f}" in text
+    assert f"rejection ratio at 50 % {comparison.ratio:.3f}" in text
+    assert "not known" not in text
+    alone = compare_over_seeds(label, good[:1], bad, signal_index=1, replicas=100)
+    assert "spread over seeds not known for both" in sentence(alone)
