@@ -17,7 +17,7 @@ from jetexp.taggers.settings import TrainingSettings
 if TYPE_CHECKING:
     from jetexp.training import Parts
 
-__all__ = ["WeightsBeforeAverage", "compile_network", "inputs_of_epochs", "judged", "targets"]
+__all__ = ["MovingAverage", "compile_network", "inputs_of_epochs", "judged", "targets"]
 
 # a probability of exactly zero has no logarithm; Keras clips its own loss at the same value
 SMALLEST_PROBABILITY = 1e-7
@@ -85,24 +85,58 @@ def targets(parts: Parts, settings: TrainingSettings, *, classes: int) -> npt.ND
     return np.eye(classes, dtype=np.float32)[label]
 
 
-class WeightsBeforeAverage(keras.callbacks.Callback):
-    """Keeps the weights as the optimizer left them.
+class MovingAverage(keras.callbacks.Callback):
+    """Exponential moving average of the weights, step by step.
 
-    Keras puts their moving average in their place at the end of each ``fit``.
+    Keras's own begins with the untrained weights and is slow to forget them. Here the time constant
+    grows with the steps made, until it is what is asked for, so that the average is of use from the first
+    epoch on.
 
-    Attributes
+    Parameters
     ----------
-    kept : list of ndarray
-        The weights after the last epoch; empty before the first.
+    settings : TrainingSettings
+        The time constant, as a fraction of all steps.
+    steps : int
+        Steps of an epoch.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: list[npt.NDArray[np.float32]] = []
+    # of the steps made so far, the part that the average reaches back to
+    SHARE = 1 / 3
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keep the weights."""
-        self.kept = self.model.get_weights()
+    def __init__(self, settings: TrainingSettings, steps: int) -> None:
+        super().__init__()
+        self._constant = settings.average * settings.epochs * steps
+        self._made = 0
+        self._average: list[npt.NDArray[np.float32]] = []
+        self._weights: list[npt.NDArray[np.float32]] = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Add the weights of a step."""
+        self._made += 1
+        share = 1 / max(1.0, min(self._constant, self.SHARE * self._made))
+        weights = self._now()
+        if not self._average:
+            self._average = weights
+        for average, one in zip(self._average, weights, strict=True):
+            average += share * (one - average)
+
+    def put_in(self) -> None:
+        """Put the average in the weights' place."""
+        self._weights = self._now()
+        self._set(self._average)
+
+    def take_out(self) -> None:
+        """Put the weights back."""
+        if self._weights:
+            self._set(self._weights)
+
+    def _now(self) -> list[npt.NDArray[np.float32]]:
+        # copies: what the backend gives may be a view of weights that change
+        return [np.array(keras.ops.convert_to_numpy(one)) for one in self.model.trainable_variables]
+
+    def _set(self, values: list[npt.NDArray[np.float32]]) -> None:
+        for variable, value in zip(self.model.trainable_variables, values, strict=True):
+            variable.assign(value)
 
 
 def compile_network(network: keras.Model, settings: TrainingSettings, jets: int) -> None:
@@ -118,13 +152,11 @@ def compile_network(network: keras.Model, settings: TrainingSettings, jets: int)
         Number of training jets, for the schedule.
     """
     per_epoch = -(-jets // settings.batch_size)
-    constant = max(1.0, settings.average * settings.epochs * per_epoch)
-    average = {"use_ema": True, "ema_momentum": 1 - 1 / constant} if settings.average else {}
     rate = _learning_rate(settings, per_epoch)
     if settings.weight_decay:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **average)
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
     else:
-        optimizer = keras.optimizers.Adam(rate, **average)
+        optimizer = keras.optimizers.Adam(rate)
     loss: Any = "sparse_categorical_crossentropy"
     if settings.label_smoothing:
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)

@@ -283,7 +283,7 @@ def fit(
     import keras
 
     from jetexp.fitting import (
-        WeightsBeforeAverage,
+        MovingAverage,
         compile_network,
         inputs_of_epochs,
         judged,
@@ -293,15 +293,15 @@ def fit(
     keras.utils.set_random_seed(seed)
     compile_network(network, settings, len(parts.train))
     target = targets(parts, settings, classes=network.output_shape[-1])
-    before_average = WeightsBeforeAverage()
+    average = MovingAverage(settings, -(-len(parts.train) // settings.batch_size))
     epochs: list[dict[str, float]] = []
     best = kept = 0
     kept_weights: list[Any] = []
     with _bar(progress, description, settings.epochs) as advance:
         started = time.perf_counter()
         for epoch, inputs in enumerate(inputs_of_epochs(parts, settings, seed)):
-            if settings.average and epoch:
-                network.set_weights(before_average.kept)
+            if settings.average:
+                average.take_out()
             # Keras itself would shuffle alike in each call of `fit`
             order = np.random.default_rng((seed, epoch)).permutation(len(parts.train))
             fitted = network.fit(
@@ -310,8 +310,10 @@ def fit(
                 batch_size=settings.batch_size,
                 shuffle=False,
                 verbose=0,
-                callbacks=[before_average],
+                callbacks=[average] if settings.average else [],
             )
+            if settings.average:
+                average.put_in()
             values = {name: float(fitted.history[name][0]) for name in ("loss", "accuracy")}
             scores = predict(network, parts.validation.inputs)
             _check_finite(values["loss"], scores, epoch, settings)

@@ -209,18 +209,18 @@ def with_average(parts, average, **settings):
         call=lambda: flat_weights(network),
         average=average,
         learning_rate=0.05,
-        epochs=6,
+        epochs=12,
         **settings,
     )
 
 
 def test_the_average_is_that_of_the_weights_and_leaves_their_path_alone(parts):
     _, plain = with_average(parts, 0.0)
-    # one step an epoch: a time constant of 5 of 6 steps
-    network, averaged = with_average(parts, 5 / 6, best_weights=False)
+    # one step an epoch: the time constant grows to 2 of 12 steps
+    network, averaged = with_average(parts, 2 / 12, best_weights=False)
     expected, average = [], plain.told[0]
-    for weights in plain.told:
-        average = 0.8 * average + 0.2 * weights if expected else weights
+    for step, weights in enumerate(plain.told, start=1):
+        average = average + (weights - average) / max(1, min(2, step / 3))
         expected.append(average)
     np.testing.assert_allclose(averaged.told, expected, atol=1e-5)
     np.testing.assert_allclose(averaged.history.loss, plain.history.loss, rtol=1e-4)
