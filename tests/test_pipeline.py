@@ -62,7 +62,8 @@ def test_every_run_stands_under_the_parent_and_is_finished(executed: Executed) -
     parent = client.get_run(executed.outcome.run_id)
     runs = client.search_runs([parent.info.experiment_id])
     names = {run.info.run_name for run in runs}
-    assert names == {"w_vs_qcd", "trial-00", "trial-01", "seed-00", "seed-01"}
+    fits = {"trial-00", "trial-01", "seed-00", "seed-01", "ensemble"}
+    assert names == {"w_vs_qcd", *fits, "boosted_trees", "mass_window", "logistic_regression"}
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
         if run.info.run_id != parent.info.run_id:
@@ -75,16 +76,18 @@ def test_every_child_has_parameters_epochs_validation_plots_and_model(executed: 
     for run in client.search_runs([parent.info.experiment_id]):
         if run.info.run_id == parent.info.run_id:
             continue
-        assert "learning_rate" in run.data.params
-        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "val_auc"):
+        is_fitted = run.info.run_name.startswith(("trial", "seed"))
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "val_auc") if is_fitted else ():
             assert [point.step for point in client.get_metric_history(run.info.run_id, name)] == [1, 2]
+        is_network = is_fitted or run.info.run_name == "ensemble"
+        assert ("learning_rate" in run.data.params) == (is_network or run.info.run_name == "boosted_trees")
+        assert bool(run.outputs and run.outputs.model_outputs) == is_network
         assert {"validation_auc", "validation_rejection_50"} <= set(run.data.metrics)
         assert client.get_metric_history(run.info.run_id, "validation_rejection_curve")
         plots = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
         assert {"plots/validation_roc.png", "plots/validation_rejection.png"} <= plots
-        assert run.outputs.model_outputs
-        is_final = run.info.run_name.startswith("seed")
-        assert ("test_auc" in run.data.metrics) == is_final
+        is_trial = run.info.run_name.startswith("trial")
+        assert ("test_auc" in run.data.metrics) == (not is_trial)
 
 
 def test_only_the_final_fits_saw_the_test_jets_and_the_parent_holds_their_summary(executed: Executed) -> None:
@@ -95,7 +98,10 @@ def test_only_the_final_fits_saw_the_test_jets_and_the_parent_holds_their_summar
     assert parent.data.metrics["test_auc_spread"] == pytest.approx(np.std(values, ddof=1))
     assert parent.data.metrics["test_auc_error"] > 0
     assert parent.data.metrics["served_auc"] == pytest.approx(outcome.served.auc)
-    assert outcome.best.validation.auc == max(one.validation.auc for one in outcome.fits)
+    own, ensemble = outcome.results[:2]
+    candidates = (*own.fits, *ensemble.fits)
+    assert (own.fits, ensemble.tagger) == (outcome.fits, "ensemble")
+    assert outcome.best.validation.auc == max(one.validation.auc for one in candidates)
     plots = {file.path.removeprefix("plots/") for file in client.list_artifacts(outcome.run_id, "plots")}
     assert plots >= {
         f"{name}.png"

@@ -17,6 +17,10 @@ __all__ = ["Trial", "search_overview"]
 LOGARITHMIC = ("learning_rate",)
 
 
+# the ratio of its ends from which a range is worth a logarithmic axis
+NARROW = 5
+
+
 class Trial(Protocol):
     """What is to be known of one trial."""
 
@@ -125,6 +129,11 @@ def _against_value(axes: Axes, name: str, values: Sequence[Any], reached: Any, b
 
 def _make_logarithmic(axes: Axes) -> None:
     """Label 1, 2 and 5 times powers of ten alone, so that a range of one decade stays readable."""
+    low, high = axes.get_xlim()
+    if not 0 < low < high / NARROW:
+        # so narrow a range has too few such labels
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        return
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
