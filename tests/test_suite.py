@@ -219,6 +219,6 @@ def test_a_fast_experiment_keeps_every_part_on_a_tiny_budget(path: Path) -> None
     assert cut.registered_model is None
     for one in [cut, *(cut.variant(name) for name in cut.variants)]:
         assert one.jets.per_class is not None
-        assert one.jets.per_class <= 400
+        assert one.jets.per_class <= 250
         assert all(tagger.seeds <= 2 and tagger.training.epochs == 1 for tagger in one.taggers)
         assert one.search is None or (one.search.trials, one.search.epochs) == (1, 1)
