@@ -263,6 +263,9 @@ def main() -> None:
     """Run the command; a user's mistake is one sentence and status 2, without a traceback."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or a missing GPU is told as an error
+    logging.getLogger("tensorflow").setLevel(
+        logging.ERROR
+    )  # or that many networks are compiled, as a warning
     signal.signal(signal.SIGTERM, _stop)
     try:
         jetexp.main(standalone_mode=False)

@@ -63,8 +63,6 @@ def set_up_logging(*, verbose: bool = False) -> None:
     logger.handlers = [RichHandler(console=stderr(), show_path=False, markup=False)]
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
-    # it warns that many networks were compiled, which is what a search does
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager
