@@ -52,7 +52,7 @@ jets_folder_option = click.option(
     help="Where generated jets are kept.",
 )
 workers_option = click.option(
-    "--workers", type=INTEGER, help="Processes that generate jets; by default one a core."
+    "--workers", type=INTEGER, help="Processes that generate jets and fit networks; by default one a core."
 )
 classes_option = click.option(
     "--classes", default="QCD,W", show_default=True, help="Classes, separated by commas: QCD, W, top."

@@ -87,5 +87,7 @@ def import_quietly(module: str) -> None:
     module : str
         Its name. An exception is raised as ever, with its traceback.
     """
+    # TensorFlow calls it an error, later on, that there is no driver of an accelerator
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _native_stderr_closed():
         importlib.import_module(module)

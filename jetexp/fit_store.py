@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 CODE = (
     "augmentation.py",
     "constituents.py",
+    "fit_task.py",
     "fitting.py",
     "geometry.py",
     "images.py",

@@ -16,23 +16,15 @@ from jetexp.evaluation.report import Evaluation, Summary, summarise
 from jetexp.evaluation.seeds import SeedComparison
 from jetexp.experiment import Experiment
 from jetexp.fit_store import FitStore, search_key
-from jetexp.fits import (
-    FinalFit,
-    TaggerFits,
-    ensemble_of,
-    evaluated,
-    fit_tagger,
-    record_evaluation,
-    record_figures,
-    served_settings,
-    training_parts,
-    with_temperature,
-)
+from jetexp.fit_task import training_parts
+from jetexp.fits import FinalFit, TaggerFits, ensemble_of, fit_classical_tagger, with_temperature
 from jetexp.inspection import record_inspection
 from jetexp.mlflow_store import check_reachable
+from jetexp.network_fits import fit_networks
 from jetexp.parts import JetParts, load_parts
 from jetexp.plots import gallery
 from jetexp.promotion import register_best
+from jetexp.recording import evaluated, record_evaluation, record_figures, served_settings
 from jetexp.registry import Verdict
 from jetexp.results import TaggerResult, compared, figures_of_results
 from jetexp.search import SearchResult, search
@@ -111,7 +103,7 @@ def run_experiment(
     jets_folder : Path
         Where generated jets are kept.
     workers : int, optional
-        Processes that generate jets; by default one a core.
+        Processes that generate jets, and that fit networks; by default one a core.
     new_test_sample : bool
         Let the registered model take the test jets as its own.
     store : FitStore, optional
@@ -141,10 +133,14 @@ def run_experiment(
         _record_inputs(parent, experiment, next(iter(jets.values())))
         results: list[TaggerResult] = []
         comparisons: dict[str, SeedComparison] = {}
+        everything, found = [], None
         for name, one in variants.items():
-            shared = TaggerFits(one, jets[name], parent, jets_folder / "observables", store, brief=bool(name))
-            found, shared = _search(shared)
-            of_variant = _results(shared, name)
+            shared = TaggerFits(one, jets[name], parent, jets_folder / "observables", name)
+            found, shared = _search(shared, store)
+            everything.append(shared)
+        fits = fit_networks(everything, store=store, workers=workers)
+        for shared in everything:
+            of_variant = _results(shared, fits)
             comparisons |= _comparisons(of_variant, results, shared)
             results += of_variant
         _record_results(parent, results, comparisons)
@@ -175,29 +171,30 @@ def _record_inputs(parent: MlflowRecorder, experiment: Experiment, jets: JetPart
         parent.jets(getattr(jets, name), f"{experiment.name}-{name}", context)
 
 
-def _search(shared: TaggerFits) -> tuple[SearchResult | None, TaggerFits]:
+def _search(shared: TaggerFits, store: FitStore | None) -> tuple[SearchResult | None, TaggerFits]:
     """Search, if the experiment asks for it, and set the best hyperparameters."""
     experiment, parent, jets = shared.experiment, shared.parent, shared.jets
     if experiment.search is None:
         return None, shared
     key = search_key(experiment, jets.train, jets.validation)
-    known = None if shared.store is None else shared.store.load_search(key)
+    known = None if store is None else store.load_search(key)
     if known is not None:
         found = SearchResult.from_dict(known)
         parent.tags({"search_finished_before": key})
     else:
         found = _new_search(shared)
-        if shared.store is not None:
-            shared.store.save_search(key, found.to_dict())
+        if store is not None:
+            store.save_search(key, found.to_dict())
     parent.result("search", found.to_dict())
     parent.parameters({f"best.{name}": value for name, value in found.best.items()})
     return found, replace(shared, experiment=experiment.with_hyperparameters(found.best))
 
 
 def _new_search(shared: TaggerFits) -> SearchResult:
-    experiment = shared.experiment
+    experiment, jets = shared.experiment, shared.jets
     inputs = input_settings(experiment.tagger, experiment.images)
-    parts = training_parts(experiment, shared.jets, inputs, shared.cache)
+    signal = experiment.classes.index(experiment.signal)
+    parts = training_parts(jets.train, jets.validation, inputs, signal, shared.cache)
 
     def judge_trial(child: Recorder, network: keras.Model, scores: Float) -> None:
         record_evaluation(child, evaluated(experiment, scores, parts.validation.label, part="validation"))
@@ -209,25 +206,24 @@ def _new_search(shared: TaggerFits) -> SearchResult:
         )
 
 
-def _results(shared: TaggerFits, variant: str) -> list[TaggerResult]:
-    """Fit every tagger, and the ensemble of the experiment's own."""
-    experiment = shared.experiment
-    of_variant = f"{variant}: " if variant else ""
+def _results(shared: TaggerFits, networks: Mapping[str, FinalFit]) -> list[TaggerResult]:
+    """Gather the fits of every tagger, and make those that need no worker: classical ones, the ensemble."""
     results = []
-    for number, one in enumerate(experiment.taggers):
-        prefix = of_variant if number == 0 else of_variant if one.is_classical else f"{of_variant}{one.name}-"
-        fits = fit_tagger(shared, one, prefix=prefix, with_images=number == 0 and not variant)
-        results.append(_result(shared, one.name, variant, fits))
-        if number == 0 and experiment.ensemble and one.seeds > 1:
-            together = ensemble_of(shared, fits, prefix=of_variant)
-            results.append(_result(shared, "ensemble", variant, (together,)))
+    for number, one in enumerate(shared.experiment.taggers):
+        if one.is_classical:
+            fits: tuple[FinalFit, ...] = (fit_classical_tagger(shared, one),)
+        else:
+            fits = tuple(networks[name] for name in shared.run_names(one))
+        results.append(_result(shared, one.name, fits))
+        if number == 0 and shared.experiment.ensemble and one.seeds > 1:
+            results.append(_result(shared, "ensemble", (ensemble_of(shared, fits),)))
     return results
 
 
-def _result(shared: TaggerFits, tagger: str, variant: str, fits: tuple[FinalFit, ...]) -> TaggerResult:
+def _result(shared: TaggerFits, tagger: str, fits: tuple[FinalFit, ...]) -> TaggerResult:
     return TaggerResult(
         tagger=tagger,
-        variant=variant,
+        variant=shared.variant,
         fits=fits,
         validation=summarise([one.validation for one in fits]),
         test=summarise([one.test for one in fits]),

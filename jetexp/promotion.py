@@ -9,11 +9,12 @@ from jetexp.compare import find_run
 from jetexp.errors import ModelError
 from jetexp.evaluation.report import Evaluation
 from jetexp.experiment import Experiment
-from jetexp.fits import FinalFit, evaluated, served_settings
+from jetexp.fits import FinalFit
 from jetexp.images import make_images
 from jetexp.jets.sample import Jets
 from jetexp.mlflow_store import connect
 from jetexp.parts import load_test_jets
+from jetexp.recording import evaluated, served_settings
 from jetexp.registry import TestSample, Verdict, champion_of, judge, model_of_run, register
 from jetexp.serving import load_tagger, probabilities
 from jetexp.tracking import MlflowRecorder, git_tags

@@ -142,7 +142,7 @@ def test_the_first_model_is_challenger_for_its_few_test_jets(executed: Executed)
 
 
 def test_the_registered_model_answers_as_jetexp_does(executed: Executed) -> None:
-    from jetexp.fits import served_settings
+    from jetexp.recording import served_settings
     from jetexp.serving import probabilities
 
     experiment, best = executed.outcome.experiment, executed.outcome.best

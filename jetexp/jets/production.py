@@ -35,7 +35,7 @@ from jetexp.jets.settings import GenerationSettings
 from jetexp.jets.spectrum import Spectrum, acceptance, fit_spectrum
 from jetexp.jets.store import MANIFEST, read_jets, write_jets
 from jetexp.jets.table import read_table, write_chunk
-from jetexp.jets.workers import cores, finished_tasks
+from jetexp.workers import cores, finished_tasks
 
 __all__ = ["generated_jets", "sample_folder"]
 
@@ -305,7 +305,8 @@ class _Production:
             path = self._path(name, number)
             return name, self.settings.seed, number, self.settings, path, self.pool
 
-        for number, name in finished_tasks(_make, self._next, arguments, workers):
+        for (number, name), ended in finished_tasks(_make, self._next, arguments, workers):
+            ended.result()
             self.pt[name][number] = read_table(self._path(name, number), (name,)).pt
             yield self._advance()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,8 +16,15 @@ __all__ = ["cores", "finished_tasks"]
 
 Task = TypeVar("Task")
 
-# workers are processes already: threads within them would only get in each other's way
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# what numerical libraries, TensorFlow among them, take the number of their threads from
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+POLL_SECONDS = 1.0
 
 
 def cores() -> int:
@@ -31,8 +38,12 @@ def finished_tasks(
     next_task: Callable[[Collection[Task]], Task | None],
     arguments: Callable[[Task], tuple[Any, ...]],
     workers: int,
-) -> Iterator[Task]:
-    """Do tasks in worker processes; give each when it is finished.
+    *,
+    meanwhile: Callable[[], None] | None = None,
+) -> Generator[tuple[Task, Future[None]], None, None]:
+    """Do tasks in worker processes; give each when it has ended.
+
+    The cores are shared out among the workers: threads beyond that would only get in each other's way.
 
     Parameters
     ----------
@@ -44,23 +55,31 @@ def finished_tasks(
         The arguments of ``function`` for a task.
     workers : int
         Number of processes.
+    meanwhile : callable, optional
+        Called about once a second while tasks are under way.
 
     Yields
     ------
     Task
-        In the order in which they finish, until there is none under way and none to come.
+        In the order in which they end, until there is none under way and none to come.
+    Future
+        Its ``result()`` raises what ``function`` raised.
 
     Raises
     ------
     JetexpError
-        If a worker was killed. What ``function`` raises is raised here.
+        If a worker was killed.
     """
     # loky does not run the caller's script again in its workers, as multiprocessing would
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
+    threads = str(max(1, cores() // workers))
     pool = ProcessPoolExecutor(
-        max_workers=workers, initializer=_watch_parent, initargs=(os.getpid(),), env=ENVIRONMENT
+        max_workers=workers,
+        initializer=_watch_parent,
+        initargs=(os.getpid(),),
+        env=dict.fromkeys(THREADS, threads),
     )
     running: dict[Future[None], Task] = {}
     try:
@@ -69,9 +88,15 @@ def finished_tasks(
                 running[pool.submit(_quietly, function, *arguments(task))] = task
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                future.result()
-                yield running.pop(future)
+            ended = wait(
+                running, timeout=POLL_SECONDS if meanwhile else None, return_when=FIRST_COMPLETED
+            ).done
+            if meanwhile:
+                meanwhile()
+            for future in ended:
+                if isinstance(future.exception(), BrokenProcessPool):
+                    future.result()
+                yield running.pop(future), future
     except BrokenProcessPool as error:
         raise JetexpError(
             "A worker process was killed, perhaps for want of memory; run again to go on where it stopped."

@@ -1,0 +1,124 @@
+"""A tagger's scores, evaluated and recorded to its run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from jetexp.evaluation.report import Evaluation, evaluate
+from jetexp.experiment import Experiment
+from jetexp.plots import gallery
+from jetexp.serving import ServedSettings
+from jetexp.taggers.catalogue import input_settings
+from jetexp.training import History, Recorder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["evaluated", "record_evaluation", "record_figures", "served_settings"]
+
+Float = npt.NDArray[np.float32]
+
+
+def served_settings(experiment: Experiment) -> ServedSettings:
+    """Say what the experiment's networks need to be served.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment.
+
+    Returns
+    -------
+    ServedSettings
+        Classes, signal and inputs.
+    """
+    return ServedSettings(
+        classes=experiment.classes,
+        signal=experiment.signal,
+        inputs=input_settings(experiment.tagger, experiment.images),
+    )
+
+
+def evaluated(
+    experiment: Experiment,
+    scores: Float,
+    label: npt.NDArray[np.int64],
+    *,
+    part: str,
+    images: Float | None = None,
+) -> Evaluation:
+    """Evaluate scores of the experiment's classes.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Names classes and signal.
+    scores : ndarray of float32, shape (N, classes)
+        Class probabilities.
+    label : ndarray of int64, shape (N,)
+        True classes.
+    part : str
+        "validation", "test" or "served".
+    images : ndarray of float32, shape (N, pixels, pixels, 1), optional
+        Raw images, to sum those misidentified.
+
+    Returns
+    -------
+    Evaluation
+        All numbers.
+    """
+    return evaluate(
+        scores,
+        label,
+        classes=experiment.classes,
+        signal=experiment.signal,
+        part=part,
+        images=images,
+        half_width=served_settings(experiment).half_width,
+    )
+
+
+def record_figures(recorder: Recorder, figures: dict[str, Figure]) -> None:
+    """Record figures by their names.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Of the run.
+    figures : dict of str to Figure
+        By file name without its ending.
+    """
+    for name, figure in figures.items():
+        recorder.figure(name, figure)
+
+
+def record_evaluation(
+    recorder: Recorder, evaluation: Evaluation, history: History | None = None, *, brief: bool = False
+) -> None:
+    """Record the numbers and figures of one tagger on one part.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Of the run.
+    evaluation : Evaluation
+        The numbers.
+    history : History, optional
+        How the network was fitted, to draw its learning curves too.
+    brief : bool
+        Draw nothing.
+    """
+    recorder.metrics(evaluation.metrics())
+    recorder.curve(f"{evaluation.part}_rejection_curve", *evaluation.rejection_curve())
+    recorder.result(f"{evaluation.part}_evaluation", evaluation.to_dict())
+    if brief:
+        return
+    figures = gallery.figures_of_run(evaluation, history)
+    record_figures(recorder, {_of_part(evaluation, name): figure for name, figure in figures.items()})
+
+
+def _of_part(evaluation: Evaluation, name: str) -> str:
+    return name if name == "learning_curves" else f"{evaluation.part}_{name}"
