@@ -9,13 +9,12 @@ from __future__ import annotations
 from itertools import accumulate
 from pathlib import Path
 
-from jetexp.augmentation import augmented
 from jetexp.experiment_file import read_experiment
-from jetexp.inputs import make_inputs
+from jetexp.fit_task import training_parts
 from jetexp.jets.load import load_jets
 from jetexp.parts import load_parts
 from jetexp.taggers.catalogue import build_network, input_settings
-from jetexp.training import History, NullRecorder, Parts, Sample, fit
+from jetexp.training import History, NullRecorder, fit
 
 ROOT = Path(__file__).parent.parent
 JETS = ROOT / "jets"
@@ -31,12 +30,7 @@ def trained(name: str) -> History:
     judges = experiment.jets.model_copy(update={"per_class": 5000, "seed": VALIDATION_SEED})
     validation = load_jets(judges, experiment.classes, JETS)
     settings = input_settings(experiment.tagger, experiment.images)
-    parts = Parts(
-        Sample(make_inputs(train, settings), train.label),
-        Sample(make_inputs(validation, settings), validation.label),
-        signal=experiment.classes.index(experiment.signal),
-        redraw=lambda changes, rng: make_inputs(augmented(train, changes, rng), settings),
-    )
+    parts = training_parts(train, validation, settings, experiment.classes.index(experiment.signal), None)
     network = build_network(experiment.tagger, parts.train.shapes, len(experiment.classes), experiment.seed)
     return fit(network, parts, experiment.training, seed=experiment.seed, recorder=NullRecorder())
 
