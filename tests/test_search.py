@@ -6,10 +6,11 @@ import pytest
 from toys import toy_parts
 
 from jetexp.errors import JetexpError
-from jetexp.experiment import Choices, Experiment, Range, SearchSettings
+from jetexp.experiment import Experiment
 from jetexp.images import ImageSettings
 from jetexp.jets.settings import GenerationSettings
 from jetexp.search import SearchResult, search
+from jetexp.search_settings import Choices, Range, SearchSettings
 from jetexp.taggers.settings import CnnSettings, TrainingSettings
 from jetexp.training import NullRecorder
 
