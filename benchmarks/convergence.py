@@ -14,8 +14,9 @@ from jetexp.experiment_file import read_experiment
 from jetexp.inputs import make_inputs
 from jetexp.jets.load import load_jets
 from jetexp.parts import load_parts
+from jetexp.recorder_protocol import NullRecorder
 from jetexp.taggers.catalogue import build_network, input_settings
-from jetexp.training import History, NullRecorder, Parts, Sample, fit
+from jetexp.training import History, Parts, Sample, fit
 
 ROOT = Path(__file__).parent.parent
 JETS = ROOT / "jets"

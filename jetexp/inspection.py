@@ -10,9 +10,10 @@ from jetexp.evaluation.report import discriminant
 from jetexp.evaluation.sculpting import mass_sculpting, rejection_against_pt
 from jetexp.inputs import make_inputs
 from jetexp.plots import gallery
+from jetexp.recorder_protocol import Recorder
 from jetexp.taggers.catalogue import input_settings
 from jetexp.taggers.saliency import mean_saliency
-from jetexp.training import Recorder, predict
+from jetexp.training import predict
 
 if TYPE_CHECKING:
     import keras
