@@ -13,8 +13,9 @@ from jetexp.experiment_file import read_experiment
 from jetexp.fit_task import training_parts
 from jetexp.jets.load import load_jets
 from jetexp.parts import load_parts
+from jetexp.recorder_protocol import NullRecorder
 from jetexp.taggers.catalogue import build_network, input_settings
-from jetexp.training import History, NullRecorder, fit
+from jetexp.training import History, fit
 
 ROOT = Path(__file__).parent.parent
 JETS = ROOT / "jets"

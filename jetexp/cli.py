@@ -54,6 +54,9 @@ jets_folder_option = click.option(
 workers_option = click.option(
     "--workers", type=INTEGER, help="Processes that generate jets and fit networks; by default one a core."
 )
+new_test_sample_option = click.option(
+    "--new-test-sample", is_flag=True, help="Let the registered model take these test jets as its own."
+)
 classes_option = click.option(
     "--classes", default="QCD,W", show_default=True, help="Classes, separated by commas: QCD, W, top."
 )
@@ -77,9 +80,7 @@ def jetexp(verbose: bool) -> None:
 @click.option("--epochs", type=INTEGER, help="Epochs of each trial and final fit.")
 @click.option("--seeds", type=INTEGER, help="Final fits, each from a seed of its own.")
 @click.option("--seed", type=INTEGER, help="First seed of search and fits.")
-@click.option(
-    "--new-test-sample", is_flag=True, help="Let the registered model take these test jets as its own."
-)
+@new_test_sample_option
 @jets_folder_option
 @workers_option
 def run(
@@ -142,7 +143,7 @@ def suite(
     from jetexp.console import import_quietly
     from jetexp.experiment_file import read_experiment
 
-    wanted = [*names, *(name.strip() for name in (listed or "").split(",") if name.strip())]
+    wanted = [*names, *_names(listed)]
     import_quietly("keras")
     from jetexp import suite as suites
 
@@ -207,7 +208,7 @@ def export(
 )
 def compare(names: tuple[str, ...], runs: str | None, experiment_name: str | None, output: Path) -> None:
     """Compare runs (ids, names or models:/ addresses): one table and one figure."""
-    wanted = [*names, *(name.strip() for name in (runs or "").split(",") if name.strip())]
+    wanted = [*names, *_names(runs)]
     if not wanted:
         raise click.UsageError("Name at least one run.")
     from jetexp.compare import compare_runs
@@ -229,9 +230,7 @@ def compare(names: tuple[str, ...], runs: str | None, experiment_name: str | Non
     default=Path("experiments/w_vs_qcd.yaml"),
     show_default=True,
 )
-@click.option(
-    "--new-test-sample", is_flag=True, help="Let the registered model take these test jets as its own."
-)
+@new_test_sample_option
 @jets_folder_option
 def promote(run_name: str, experiment: Path, new_test_sample: bool, jets_folder: Path) -> None:
     """Judge the model of RUN against the champion, and promote it if it wins."""
@@ -250,8 +249,13 @@ def _generated(classes: str, per_class: int, seed: int, folder: Path, workers: i
     from jetexp.jets.load import load_jets
     from jetexp.jets.settings import GenerationSettings
 
-    names = [name.strip() for name in classes.split(",") if name.strip()]
-    return load_jets(GenerationSettings(per_class=per_class, seed=seed), names, folder, workers=workers)
+    settings = GenerationSettings(per_class=per_class, seed=seed)
+    return load_jets(settings, _names(classes), folder, workers=workers)
+
+
+def _names(listed: str | None) -> list[str]:
+    """Part names that are separated by commas."""
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]
 
 
 def _stop(number: int, frame: Any) -> NoReturn:

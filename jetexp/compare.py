@@ -69,7 +69,7 @@ class Comparison:
     @property
     def figure(self) -> Figure:
         """The background rejection of all runs against signal efficiency."""
-        from jetexp.plots.compare import rejection_comparison
+        from jetexp.plots.gallery import rejection_comparison
 
         return rejection_comparison({run.name: run.curve for run in self.runs})
 

@@ -4,109 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from jetexp.images import ImageSettings
 from jetexp.jets.settings import JetsSettings
-from jetexp.settings import Settings
+from jetexp.search_settings import SearchSettings
+from jetexp.settings import NAME, Settings
+from jetexp.tagger_fit import ReferenceSettings, TaggerFit
 from jetexp.taggers.settings import CLASSICAL, CnnSettings, TaggerSettings, TrainingSettings
 
-__all__ = [
-    "Choices",
-    "Experiment",
-    "GateSettings",
-    "Range",
-    "ReferenceSettings",
-    "SearchSettings",
-    "SplitSettings",
-    "TaggerFit",
-]
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
-
-
-class Choices(Settings):
-    """A hyperparameter that takes one of a few values."""
-
-    choices: tuple[int | float | str, ...] = Field(min_length=1)
-
-    @property
-    def extremes(self) -> tuple[int | float | str, ...]:
-        """The values that must be possible."""
-        return self.choices
-
-
-class Range(Settings):
-    """A hyperparameter between two values.
-
-    Attributes
-    ----------
-    min, max : float
-        The ends, which belong to the range.
-    scale : {"linear", "log"}
-        What the values are uniform in.
-    step : float, optional
-        Distance of the values allowed, on the linear scale.
-    """
-
-    min: int | float
-    max: int | float
-    scale: Literal["linear", "log"] = "linear"
-    step: int | float | None = Field(None, gt=0)
-
-    @model_validator(mode="after")
-    def _order(self) -> Range:
-        if not self.min < self.max:
-            raise ValueError("min must be below max")
-        if self.scale == "log" and self.min <= 0:
-            raise ValueError("a log scale needs a min above zero")
-        if self.scale == "log" and self.step is not None:
-            raise ValueError("a step goes with a linear scale")
-        return self
-
-    @property
-    def extremes(self) -> tuple[int | float, ...]:
-        """The values that must be possible."""
-        return (self.min, self.max)
-
-
-def _form(value: Any) -> str:
-    """Tell a list of choices from a range, so that a mistake is told about the one that was meant."""
-    choices = isinstance(value, Choices) or (isinstance(value, dict) and "choices" in value)
-    return "Choices" if choices else "Range"
-
-
-Hyperparameter = Annotated[
-    Annotated[Choices, Tag("Choices")] | Annotated[Range, Tag("Range")], Discriminator(_form)
-]
-
-
-class SearchSettings(Settings):
-    """The search for hyperparameters.
-
-    Attributes
-    ----------
-    method : {"random", "bayesian", "hyperband"}
-        KerasTuner's oracle.
-    trials : int
-        Number of trials.
-    epochs : int
-        Epochs of a trial.
-    objective : {"val_auc", "val_loss"}
-        What the search maximises (AUC) or minimises (loss), on the validation jets.
-    space : dict
-        Hyperparameters searched: names of tagger or training settings, with a range or choices.
-    """
-
-    method: Literal["random", "bayesian", "hyperband"] = "random"
-    trials: int = Field(6, ge=1, le=100_000)
-    epochs: int = Field(6, ge=1, le=10_000)
-    objective: Literal["val_auc", "val_loss"] = "val_auc"
-    space: dict[str, Hyperparameter] = Field(min_length=1)
+__all__ = ["Experiment", "GateSettings", "SplitSettings"]
 
 
 class SplitSettings(Settings):
@@ -152,63 +62,6 @@ class GateSettings(Settings):
     signal_efficiency: float = Field(0.5, gt=0, lt=1)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     minimum_per_class: int = Field(1000, ge=1)
-
-
-class ReferenceSettings(Settings):
-    """A tagger that the experiment's own is measured against, on the same jets.
-
-    Attributes
-    ----------
-    name : str
-        Its name, in tables and runs; by default its kind.
-    tagger : settings of a tagger
-        Which one.
-    images : ImageSettings, optional
-        How its images are made; by default as the experiment's.
-    training : TrainingSettings, optional
-        How it is fitted, if it is a network; by default as the experiment's.
-    seeds : int, optional
-        Number of fits; by default as the experiment's. A classical tagger is fitted once.
-    """
-
-    name: str | None = Field(None, pattern=NAME)
-    tagger: TaggerSettings
-    images: ImageSettings | None = None
-    training: TrainingSettings | None = None
-    seeds: int | None = Field(None, ge=1, le=1000)
-
-
-@dataclass(frozen=True)
-class TaggerFit:
-    """One tagger to be fitted, with all that is settled about it.
-
-    Attributes
-    ----------
-    name : str
-        Its name, in tables and runs.
-    tagger : settings of a tagger
-        Which one.
-    images : ImageSettings
-        How its images are made, if it takes any.
-    training : TrainingSettings
-        How it is fitted, if it is a network.
-    seeds : int
-        Number of fits.
-    seed : int
-        Seed of the first.
-    """
-
-    name: str
-    tagger: TaggerSettings
-    images: ImageSettings
-    training: TrainingSettings
-    seeds: int
-    seed: int
-
-    @property
-    def is_classical(self) -> bool:
-        """Whether it is no network."""
-        return isinstance(self.tagger, CLASSICAL)
 
 
 def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,11 +14,20 @@ from pydantic import BaseModel, ValidationError
 from jetexp.errors import ExperimentError
 from jetexp.experiment import Experiment
 from jetexp.jets.settings import GenerationSettings, JetFileSettings
-from jetexp.taggers.settings import CnnSettings
+from jetexp.search_settings import Choices, Range
+from jetexp.taggers.settings import TaggerSettings
 
 __all__ = ["override", "read_experiment", "validated"]
 
 MAXIMUM_FILE_SIZE = 1_000_000
+# what pydantic calls a union's branches: parts of an error's location that are no keys of the file
+BRANCHES: dict[str, type[BaseModel]] = {
+    "pythia": GenerationSettings,
+    "file": JetFileSettings,
+    "Choices": Choices,
+    "Range": Range,
+    **{one.model_fields["kind"].default: one for one in get_args(get_args(TaggerSettings)[0])},
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -58,10 +67,7 @@ _Loader.add_constructor("!exponent", _number)
 
 def _explain(error: dict[str, Any]) -> str:
     """Say one pydantic error as: key, what is wrong, what was given."""
-    # parts of the location that name a union's branch are no keys of the file
-    branches = {"pythia", "file", "Choices", "Range"} | {"cnn", "notebook", "pfn"}
-    branches |= {"mass_window", "logistic_regression", "boosted_trees"}
-    key = ".".join(str(part) for part in error["loc"] if part not in branches)
+    key = ".".join(str(part) for part in error["loc"] if part not in BRANCHES)
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if error["type"] == "extra_forbidden":
@@ -157,9 +163,7 @@ def _suggestion(error: Any) -> str:
     for part in error["loc"][:-1]:
         fields = getattr(model, "model_fields", {})
         model = fields[part].annotation if part in fields else model
-        model = {"pythia": GenerationSettings, "file": JetFileSettings, "cnn": CnnSettings}.get(
-            str(part), model
-        )
+        model = BRANCHES.get(str(part), model)
         for option in getattr(model, "__args__", ()):
             if isinstance(option, type) and issubclass(option, BaseModel):
                 model = option

@@ -14,8 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetexp.experiment import Experiment, TaggerFit
+from jetexp.experiment import Experiment
 from jetexp.files import whole_file, whole_folder
+from jetexp.tagger_fit import TaggerFit
 from jetexp.training import History
 
 if TYPE_CHECKING:

@@ -13,12 +13,14 @@ import numpy as np
 
 from jetexp.augmentation import AugmentationSettings, augmented
 from jetexp.console import import_quietly
-from jetexp.experiment import Experiment, TaggerFit
+from jetexp.experiment import Experiment
 from jetexp.fit_store import FitStore, fit_key
 from jetexp.inputs import Inputs, InputSettings, make_inputs
 from jetexp.parts import JetParts
+from jetexp.recorder_protocol import NullRecorder, Recorder
+from jetexp.tagger_fit import TaggerFit
 from jetexp.taggers.catalogue import build_network, input_settings
-from jetexp.training import History, NullRecorder, Parts, Recorder, Sample, fit
+from jetexp.training import History, Parts, Sample, fit
 
 if TYPE_CHECKING:
     import keras

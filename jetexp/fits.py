@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from jetexp.evaluation.calibration import apply_temperature, fit_temperature
 from jetexp.evaluation.report import Evaluation
-from jetexp.experiment import Experiment, TaggerFit
+from jetexp.experiment import Experiment
 from jetexp.images import make_images
 from jetexp.inputs import Inputs, InputSettings, make_inputs
 from jetexp.parts import JetParts
 from jetexp.recording import evaluated, record_evaluation, served_settings
 from jetexp.serving import ServedSettings
+from jetexp.tagger_fit import TaggerFit
 from jetexp.taggers.catalogue import build_ensemble, input_settings
 from jetexp.taggers.classical import fit_classical, importance
 from jetexp.taggers.settings import CLASSICAL, BoostedTreesSettings

@@ -10,9 +10,10 @@ from jetexp.evaluation.report import discriminant
 from jetexp.evaluation.sculpting import mass_sculpting, rejection_against_pt
 from jetexp.inputs import make_inputs
 from jetexp.plots import gallery
+from jetexp.recorder_protocol import Recorder
 from jetexp.taggers.catalogue import input_settings
 from jetexp.taggers.saliency import mean_saliency
-from jetexp.training import Recorder, predict
+from jetexp.training import predict
 
 if TYPE_CHECKING:
     import keras
@@ -84,10 +85,12 @@ def _record_pixels(
         return
     inputs = make_inputs(shared.jets.test, settings, cache=shared.cache)
     score = discriminant(best.scores, experiment.classes, experiment.signal)
-    half_width = settings.images.half_width
+    half_width, compressed = settings.images.half_width, settings.images.compress
     first = inputs["image"][..., 0]
-    recorder.figure("correlation", gallery.correlation(correlation_image(first, score), half_width))
+    recorder.figure(
+        "correlation", gallery.correlation(correlation_image(first, score), half_width, compressed=compressed)
+    )
     # evenly over the sample, whose classes may stand one behind the other
     some = slice(None, None, max(1, len(first) // SALIENCY_JETS))
     saliency = mean_saliency(network, {name: values[some] for name, values in inputs.items()}, signal=signal)
-    recorder.figure("saliency", gallery.saliency(saliency, half_width))
+    recorder.figure("saliency", gallery.saliency(saliency, half_width, compressed=compressed))

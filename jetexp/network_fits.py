@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from jetexp.console import progress
 from jetexp.errors import JetexpError
-from jetexp.experiment import TaggerFit
 from jetexp.fit_store import FitStore
 from jetexp.fit_task import FitTask, epochs_so_far, fit_into_store, task_of
 from jetexp.fits import FinalFit, TaggerFits, hyperparameters, scored
+from jetexp.tagger_fit import TaggerFit
 from jetexp.taggers.catalogue import input_settings
 from jetexp.tracking import MlflowRecorder
 from jetexp.training import History, devices, network_summary, predict

@@ -24,6 +24,7 @@ from jetexp.network_fits import fit_networks
 from jetexp.parts import JetParts, load_parts
 from jetexp.plots import gallery
 from jetexp.promotion import register_best
+from jetexp.recorder_protocol import Recorder
 from jetexp.recording import evaluated, record_evaluation, record_figures, served_settings
 from jetexp.registry import Verdict
 from jetexp.results import TaggerResult, compared, figures_of_results
@@ -31,7 +32,7 @@ from jetexp.search import SearchResult, search
 from jetexp.sentences import markdown_table
 from jetexp.taggers.catalogue import input_settings
 from jetexp.tracking import MlflowRecorder, open_parent
-from jetexp.training import Recorder, devices, network_summary
+from jetexp.training import devices, network_summary
 
 if TYPE_CHECKING:
     import keras

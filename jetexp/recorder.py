@@ -47,7 +47,7 @@ SOURCE_LENGTH = 60_000
 
 
 class MlflowRecorder:
-    """Records to one MLflow run; implements :class:`jetexp.training.Recorder`.
+    """Records to one MLflow run; implements :class:`jetexp.recorder_protocol.Recorder`.
 
     Parameters
     ----------

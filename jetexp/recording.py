@@ -10,9 +10,10 @@ import numpy.typing as npt
 from jetexp.evaluation.report import Evaluation, evaluate
 from jetexp.experiment import Experiment
 from jetexp.plots import gallery
+from jetexp.recorder_protocol import Recorder
 from jetexp.serving import ServedSettings
 from jetexp.taggers.catalogue import input_settings
-from jetexp.training import History, Recorder
+from jetexp.training import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

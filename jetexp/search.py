@@ -16,10 +16,12 @@ import numpy.typing as npt
 
 from jetexp.console import progress as console_progress
 from jetexp.errors import JetexpError
-from jetexp.experiment import Choices, Experiment, SearchSettings
+from jetexp.experiment import Experiment
+from jetexp.recorder_protocol import Recorder
+from jetexp.search_settings import Choices, SearchSettings
 from jetexp.taggers.catalogue import build_network
 from jetexp.taggers.settings import TrainingSettings
-from jetexp.training import Parts, Recorder, fit, predict
+from jetexp.training import Parts, fit, predict
 
 if TYPE_CHECKING:
     import keras

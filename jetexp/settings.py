@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Settings"]
+__all__ = ["NAME", "Settings"]
+
+# of an experiment, a tagger or a model: fit for files and runs
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
 
 class Settings(BaseModel):

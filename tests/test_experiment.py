@@ -59,7 +59,13 @@ def test_the_resolved_experiment_reads_back_as_itself(tmp_path: Path) -> None:
         ("signal: W", "signal: Z", "signal 'Z' is not among the classes"),
         ("classes: [QCD, W]", "classes: [W, W]", "one class twice"),
         ("kind: cnn", "kind: mlp", "'cnn', 'notebook'"),
-        ("seed: 2", "seed: 1", "another seed"),
+        (
+            "kind: boosted_trees",
+            "kind: pfn, latnt: [8]",
+            r"'references.0.tagger.latnt'; did you mean 'latent'\?",
+        ),
+        ("{min: 0.0, max: 0.3}", "{min: 0.0, mx: 0.3}", "key 'search.space.dropout.max' is missing"),
+        ("seed: 4", "seed: 1", "another seed"),
     ],
 )
 def test_a_mistake_is_told_with_file_key_and_remedy(edited, old: str, new: str, message: str) -> None:

@@ -12,10 +12,11 @@ from toys import toy_jets
 import jetexp
 from jetexp import fit_store
 from jetexp.augmentation import AugmentationSettings
-from jetexp.experiment import Choices, Experiment, SearchSettings
+from jetexp.experiment import Experiment
 from jetexp.fit_store import CODE, FitStore, code_key, fit_key, search_key
 from jetexp.images import ImageSettings
 from jetexp.jets.settings import GenerationSettings
+from jetexp.search_settings import Choices, SearchSettings
 from jetexp.taggers.catalogue import build_network
 from jetexp.taggers.settings import CnnSettings, PfnSettings, TrainingSettings
 from jetexp.training import History

@@ -10,8 +10,9 @@ from toys import toy_jets, toy_parts
 
 from jetexp.augmentation import AugmentationSettings, augmented
 from jetexp.images import ImageSettings, make_images
+from jetexp.recorder_protocol import NullRecorder
 from jetexp.taggers.settings import TrainingSettings
-from jetexp.training import NullRecorder, Parts, Sample, fit, predict
+from jetexp.training import Parts, Sample, fit, predict
 
 NUMBER, VALIDATION = 60, 40
 # so that nothing is learned

@@ -6,12 +6,13 @@ import pytest
 from toys import toy_parts
 
 from jetexp.errors import JetexpError
-from jetexp.experiment import Choices, Experiment, Range, SearchSettings
+from jetexp.experiment import Experiment
 from jetexp.images import ImageSettings
 from jetexp.jets.settings import GenerationSettings
+from jetexp.recorder_protocol import NullRecorder
 from jetexp.search import SearchResult, search
+from jetexp.search_settings import Choices, Range, SearchSettings
 from jetexp.taggers.settings import CnnSettings, TrainingSettings
-from jetexp.training import NullRecorder
 
 SPACE = {
     "learning_rate": Range(min=1e-4, max=1e-2, scale="log"),

@@ -10,9 +10,10 @@ from sklearn.metrics import log_loss, roc_auc_score
 from toys import toy_parts
 
 from jetexp.errors import JetexpError
+from jetexp.recorder_protocol import NullRecorder
 from jetexp.taggers.catalogue import build_network
 from jetexp.taggers.settings import CnnSettings, TrainingSettings
-from jetexp.training import NullRecorder, Parts, Sample, devices, fit, network_summary, predict
+from jetexp.training import Parts, Sample, devices, fit, network_summary, predict
 
 SMALL = CnnSettings(layers=2, width=8, dense=16, dropout=0.1)
 QUICK = TrainingSettings(learning_rate=3e-3, batch_size=64, epochs=3)

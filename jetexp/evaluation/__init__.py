@@ -1,1 +1,1 @@
-"""Numbers only: arrays in, frozen dataclasses out; ``report`` is the one door."""
+"""Numbers only: arrays in, frozen dataclasses out; ``report`` has what every run records."""

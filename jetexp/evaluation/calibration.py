@@ -12,14 +12,7 @@ from scipy.special import softmax
 from jetexp.evaluation.record import Curve, Float, Integer
 from jetexp.evaluation.uncertainty import binomial_error
 
-__all__ = [
-    "ReliabilityCurve",
-    "apply_temperature",
-    "cross_entropy",
-    "fit_temperature",
-    "log_probabilities",
-    "reliability_curve",
-]
+__all__ = ["ReliabilityCurve", "apply_temperature", "fit_temperature", "reliability_curve"]
 
 # a softmax in single precision keeps one less this apart from one, and no more
 SMALLEST_SCORE = 1e-7
@@ -117,47 +110,6 @@ def reliability_curve(
     )
 
 
-def log_probabilities(scores: npt.ArrayLike) -> Float:
-    """Return the logarithm of probabilities, none below 1e-7.
-
-    Parameters
-    ----------
-    scores : array_like of float
-        Class probabilities.
-
-    Returns
-    -------
-    ndarray of float64
-        Same shape; the logits of a softmax but for a constant a jet.
-    """
-    result: Float = np.log(np.clip(np.asarray(scores, dtype=np.float64), SMALLEST_SCORE, 1.0))
-    return result
-
-
-def cross_entropy(scores: npt.ArrayLike, label: npt.ArrayLike) -> float:
-    """Return the mean of -log of the true class's probability.
-
-    Parameters
-    ----------
-    scores : array_like of float, shape (N, C)
-        Class probabilities.
-    label : array_like of int, shape (N,)
-        True classes.
-
-    Returns
-    -------
-    float
-        In nats.
-
-    Examples
-    --------
-    >>> round(cross_entropy([[0.5, 0.5]], [1]), 6)
-    0.693147
-    """
-    values, truth = _checked(scores, label)
-    return float(-log_probabilities(values)[np.arange(len(truth)), truth].mean())
-
-
 def fit_temperature(scores: npt.ArrayLike, label: npt.ArrayLike) -> float:
     """Find the temperature that makes probabilities fit best, by the cross-entropy.
 
@@ -189,7 +141,7 @@ def fit_temperature(scores: npt.ArrayLike, label: npt.ArrayLike) -> float:
     2.0
     """
     values, truth = _checked(scores, label)
-    logits = log_probabilities(values)
+    logits = _log_probabilities(values)
     logits -= logits.mean(axis=1, keepdims=True)
     of_truth = logits[np.arange(len(truth)), truth].mean()
 
@@ -232,7 +184,7 @@ def apply_temperature(scores: npt.ArrayLike, temperature: float) -> Float:
     """
     if not temperature > 0:
         raise ValueError(f"a temperature must be above zero, not {temperature}")
-    result: Float = softmax(log_probabilities(scores) / temperature, axis=-1)
+    result: Float = softmax(_log_probabilities(scores) / temperature, axis=-1)
     return result
 
 
@@ -245,3 +197,9 @@ def _checked(scores: npt.ArrayLike, label: npt.ArrayLike) -> tuple[Float, Intege
     if not ((values >= -1e-5) & (values <= 1 + 1e-5)).all():
         raise ValueError("scores must be probabilities")
     return values, truth.astype(np.int64)
+
+
+def _log_probabilities(scores: npt.ArrayLike) -> Float:
+    """Return the logarithms, which are a softmax's logits but for a constant a jet."""
+    result: Float = np.log(np.clip(np.asarray(scores, dtype=np.float64), SMALLEST_SCORE, 1.0))
+    return result

@@ -1,4 +1,4 @@
-"""All numbers of one tagger on one part of the jets; the one door to ``jetexp.evaluation``.
+"""All numbers of one tagger on one part of the jets, and what sums them up over seeds and compares two.
 
 ::
 

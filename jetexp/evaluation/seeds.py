@@ -1,21 +1,19 @@
-"""Two taggers, each trained from several seeds, on the same test jets; and seeds joined to one tagger."""
+"""Two taggers, each trained from several seeds, on the same test jets."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, softmax, stdtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from jetexp.evaluation.calibration import log_probabilities
 from jetexp.evaluation.record import Float, Integer, Record
 from jetexp.evaluation.roc import roc_curve
 from jetexp.evaluation.uncertainty import delong
 
-__all__ = ["SeedComparison", "SeedDifference", "compare_over_seeds", "ensemble_scores"]
+__all__ = ["SeedComparison", "SeedDifference", "compare_over_seeds"]
 
 Boolean = npt.NDArray[np.bool_]
 
@@ -201,39 +199,6 @@ def compare_over_seeds(
         n_signal=int(is_signal.sum()),
         n_background=int((~is_signal).sum()),
     )
-
-
-def ensemble_scores(scores: Sequence[npt.ArrayLike]) -> Float:
-    """Join the scores of several networks: the mean of their log probabilities, normalised again.
-
-    For two classes this is the mean of the log-odds.
-
-    Parameters
-    ----------
-    scores : sequence of array_like of float, shape (N, C)
-        Class probabilities of the same jets; none counts as less than 1e-7.
-
-    Returns
-    -------
-    ndarray of float64, shape (N, C)
-        Class probabilities.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or their shapes differ.
-
-    Examples
-    --------
-    >>> ensemble_scores([[[0.5, 0.5]], [[0.1, 0.9]]]).round(6).tolist()
-    [[0.25, 0.75]]
-    """
-    shapes = {np.shape(one) for one in scores}
-    if len(shapes) != 1 or len(next(iter(shapes))) != 2:
-        raise ValueError(f"an ensemble needs scores of one shape (N, C), not {sorted(shapes)}")
-    mean = np.mean([log_probabilities(one) for one in scores], axis=0)
-    result: Float = softmax(mean, axis=1)
-    return result
 
 
 def _difference(a: Float, b: Float, covariance: Float, confidence: float) -> SeedDifference:

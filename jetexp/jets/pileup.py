@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
-from jetexp.errors import JetexpError, JetFileError
+from jetexp.errors import JetFileError
 from jetexp.files import whole_file
 from jetexp.jets.clustering import PARTICLE_ETA, Particles, visible
+from jetexp.jets.lock import only_maker
 
 __all__ = [
     "MINIMUM_BIAS",
@@ -166,17 +166,7 @@ def stored_pool(folder: Path, seed: int, make: Callable[[], Particles]) -> Path:
     path = pool_path(folder, seed)
     if _usable(path):
         return path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f".{path.name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            logger.info("Another process is making pile-up in %s: waiting for it.", folder)
-            lock.acquire()
-    except OSError as error:
-        raise JetexpError(f"{folder} cannot be written: {error.strerror or error}.") from error
-    try:
+    with only_maker(folder / f".{path.name}.lock", "pile-up"):
         # another process may have made it while this one waited
         if not _usable(path):
             # what a process that was killed left behind
@@ -184,8 +174,6 @@ def stored_pool(folder: Path, seed: int, make: Callable[[], Particles]) -> Path:
                 remains.unlink(missing_ok=True)
             logger.info("Making a pool of %d collisions for pile-up.", POOL_EVENTS)
             _write(make(), path)
-    finally:
-        lock.release()
     return path
 
 

@@ -9,14 +9,12 @@ import math
 import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
 
 from jetexp.console import progress
 from jetexp.errors import JetexpError, JetFileError
@@ -29,6 +27,7 @@ from jetexp.jets.generate import (
     make_pool,
     physics,
 )
+from jetexp.jets.lock import only_maker
 from jetexp.jets.pileup import read_pool, stored_pool
 from jetexp.jets.sample import Jets, concatenate
 from jetexp.jets.settings import GenerationSettings
@@ -109,7 +108,7 @@ def generated_jets(
     if not (target / MANIFEST).exists():
         _check_space(settings, classes, folder)
         chunks = folder / "chunks" / f"seed{settings.seed}-{chunk_key(settings)}"
-        with _lock(chunks):
+        with only_maker(chunks / ".lock", "jets"):
             # another process may have made it while this one waited
             if not (target / MANIFEST).exists():
                 _clear_remains(chunks)
@@ -136,25 +135,6 @@ def _check_space(settings: GenerationSettings, classes: Sequence[str], folder: P
             f"{settings.per_class} jets of each of {', '.join(classes)} need about {needed / 1e6:.1f} MB "
             f"in {folder}, but {free / 1e6:.1f} MB are free there."
         )
-
-
-@contextmanager
-def _lock(chunks: Path) -> Iterator[None]:
-    """Let one process at a time make jets of a seed; a second one waits."""
-    try:
-        chunks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(chunks / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            logger.info("Another process is making jets in %s: waiting for it.", chunks)
-            lock.acquire()
-    except OSError as error:
-        raise JetexpError(f"{chunks} cannot be written: {error.strerror or error}.") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _clear_remains(chunks: Path) -> None:

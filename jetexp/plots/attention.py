@@ -14,7 +14,9 @@ __all__ = ["correlation", "saliency"]
 
 
 @styled
-def correlation(image: npt.NDArray[np.floating], half_width: float, title: str = "") -> Figure:
+def correlation(
+    image: npt.NDArray[np.floating], half_width: float, title: str = "", *, compressed: bool = False
+) -> Figure:
     """Draw the correlation of each pixel with the discriminant.
 
     Parameters
@@ -22,9 +24,11 @@ def correlation(image: npt.NDArray[np.floating], half_width: float, title: str =
     image : ndarray of float, shape (H, W)
         In [-1, 1]; first axis eta, second phi.
     half_width : float
-        Half the side of the image, in eta and phi.
+        Half the side of the image, in the coordinates that jets have there.
     title : str
         What stands above.
+    compressed : bool
+        Whether wide angles are drawn closer in the image.
 
     Returns
     -------
@@ -37,6 +41,7 @@ def correlation(image: npt.NDArray[np.floating], half_width: float, title: str =
         half_width,
         title,
         "correlation with the discriminant",
+        compressed,
         cmap="RdBu_r",
         vmin=-largest,
         vmax=largest,
@@ -45,7 +50,12 @@ def correlation(image: npt.NDArray[np.floating], half_width: float, title: str =
 
 @styled
 def saliency(
-    image: npt.NDArray[np.floating], half_width: float, title: str = "", *, label: str = "saliency"
+    image: npt.NDArray[np.floating],
+    half_width: float,
+    title: str = "",
+    *,
+    label: str = "saliency",
+    compressed: bool = False,
 ) -> Figure:
     """Draw how much each pixel matters to the score.
 
@@ -54,11 +64,13 @@ def saliency(
     image : ndarray of float, shape (H, W)
         Not negative; first axis eta, second phi.
     half_width : float
-        Half the side of the image, in eta and phi.
+        Half the side of the image, in the coordinates that jets have there.
     title : str
         What stands above.
     label : str
         What is drawn, with its unit.
+    compressed : bool
+        Whether wide angles are drawn closer in the image.
 
     Returns
     -------
@@ -67,12 +79,24 @@ def saliency(
     """
     largest = float(image.max())
     return _picture(
-        image, half_width, title, label, cmap="magma", vmin=0.0, vmax=largest if largest > 0 else 1.0
+        image,
+        half_width,
+        title,
+        label,
+        compressed,
+        cmap="magma",
+        vmin=0.0,
+        vmax=largest if largest > 0 else 1.0,
     )
 
 
 def _picture(
-    image: npt.NDArray[np.floating], half_width: float, title: str, label: str, **scale: Any
+    image: npt.NDArray[np.floating],
+    half_width: float,
+    title: str,
+    label: str,
+    compressed: bool,
+    **scale: Any,
 ) -> Figure:
     figure, [[axes]] = new_figure(width=4.0, height=3.3)
     # rows of the drawn image are phi
@@ -83,7 +107,9 @@ def _picture(
         interpolation="nearest",
         **scale,
     )
-    axes.set(xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$")
+    # turned and zoomed, jets are not drawn in differences of eta and phi any more
+    place = "standardised and compressed" if compressed else "standardised"
+    axes.set(xlabel=rf"$\Delta\eta$, {place}", ylabel=rf"$\Delta\phi$, {place}")
     axes.grid(visible=False)
     axes.set_title(title, loc="left")
     figure.colorbar(drawn, ax=axes, label=label)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from jetexp.plots.compare import _shortened as shortened
 from jetexp.plots.style import number
 
 __all__ = ["logarithmic", "marker", "shortened"]
@@ -44,3 +43,9 @@ def logarithmic(axes: Axes, which: str, low: float, high: float) -> None:
         FuncFormatter(lambda value, _: number(round(value)) if value >= 10 else f"{value:g}")
     )
     axis.set_minor_formatter(NullFormatter())
+
+
+def shortened(name: str) -> str:
+    """Keep a legend entry within the figure, and off matplotlib's own meaning of an underscore."""
+    text = name if len(name) <= 32 else f"{name[:31]}…"
+    return f" {text}" if text.startswith("_") else text

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jetexp.evaluation.report import CurveWithBand, ratio_to
+from jetexp.plots.axes import shortened
 from jetexp.plots.style import GREY, class_colour, new_figure, styled
 
 __all__ = ["rejection_comparison"]
@@ -50,7 +51,7 @@ def rejection_comparison(curves: Mapping[str, CurveWithBand], title: str = "") -
         line = LINES[index // 10 % len(LINES)]
         relative = ratio_to(reference, curve)
         for panel, shown in ((main, curve), (ratio, relative)):
-            panel.plot(shown.signal_efficiency, shown.rejection, line, color=colour, label=_shortened(name))
+            panel.plot(shown.signal_efficiency, shown.rejection, line, color=colour, label=shortened(name))
             panel.fill_between(
                 shown.signal_efficiency, shown.low, shown.high, color=colour, alpha=0.25, linewidth=0
             )
@@ -72,9 +73,3 @@ def rejection_comparison(curves: Mapping[str, CurveWithBand], title: str = "") -
         ylim=(max(0, 0.9 * seen.min()), 1.1 * seen.max()),
     )
     return figure
-
-
-def _shortened(name: str) -> str:
-    """Keep a legend entry within the figure, and off matplotlib's own meaning of an underscore."""
-    text = name if len(name) <= 32 else f"{name[:31]}…"
-    return f" {text}" if text.startswith("_") else text

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jetexp.evaluation.comparison import compare_paired
 from jetexp.evaluation.roc import roc_curve
-from jetexp.evaluation.seeds import SeedComparison, compare_over_seeds, ensemble_scores
+from jetexp.evaluation.seeds import SeedComparison, compare_over_seeds
 
 
 def trained(values, signal, quality, seeds, training, noise, rng):
@@ -205,41 +205,9 @@ def test_a_large_test_sample_takes_seconds():
     assert time.process_time() - started < 6
 
 
-@given(
-    st.lists(st.lists(st.floats(1e-6, 1), min_size=3, max_size=3), min_size=1, max_size=5),
-    st.integers(1, 4),
-)
-def test_an_ensemble_of_equal_scores_equals_them(rows, networks):
-    scores = np.array(rows) / np.sum(rows, axis=1, keepdims=True)
-    joined = ensemble_scores([scores] * networks)
-    np.testing.assert_allclose(joined, scores, atol=1e-6)
-    np.testing.assert_allclose(joined.sum(axis=1), 1)
-
-
-def test_an_ensemble_of_two_classes_has_the_mean_log_odds():
-    rng = np.random.default_rng(11)
-    signal = rng.uniform(0.01, 0.99, (3, 50))
-    joined = ensemble_scores([np.stack([1 - one, one], axis=1) for one in signal])
-    odds = np.log(joined[:, 1] / joined[:, 0])
-    np.testing.assert_allclose(odds, np.log(signal / (1 - signal)).mean(axis=0))
-
-
 def test_an_ensemble_of_noisy_networks_is_better_than_each():
     rng = np.random.default_rng(12)
     values, signal = binormal(5000, 1.7, rng)
     odds = trained(values, signal, 0, 4, 0, 0.5, rng)
-    scores = [np.stack([1 / (1 + np.exp(one)), 1 / (1 + np.exp(-one))], axis=1) for one in odds]
-    joined = ensemble_scores(scores)[:, 1]
-    found = compare_over_seeds(signal, [joined], [one[:, 1] for one in scores], signal_index=1, replicas=50)
+    found = compare_over_seeds(signal, [odds.mean(axis=0)], odds, signal_index=1, replicas=50)
     assert found.auc.difference > 5 * found.auc.statistical_error
-
-
-def test_certain_networks_are_finite_in_an_ensemble():
-    joined = ensemble_scores([np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]])])
-    np.testing.assert_allclose(joined, 0.5)
-
-
-def test_ensembles_of_unequal_shapes_are_refused():
-    for wrong in ([], [[0.5, 0.5]], [np.ones((2, 2)), np.ones((3, 2))]):
-        with pytest.raises(ValueError, match="one shape"):
-            ensemble_scores(wrong)

@@ -118,8 +118,9 @@ def test_pictures_have_eta_on_the_horizontal_axis(function):
     assert drawn.get_array()[2, 7] == 0.5
     assert drawn.origin == "lower"
     assert drawn.get_extent() == [-1.5, 1.5, -1.5, 1.5]
-    assert figure.axes[0].get_xlabel() == r"$\Delta\eta$"
-    rendered(function(np.zeros((8, 8)), 1.0))
+    assert figure.axes[0].get_xlabel() == r"$\Delta\eta$, standardised"
+    compressed = rendered(function(np.zeros((8, 8)), 1.0, compressed=True))
+    assert compressed.axes[0].get_ylabel() == r"$\Delta\phi$, standardised and compressed"
 
 
 def test_correlations_are_white_at_zero():

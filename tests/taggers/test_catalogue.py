@@ -12,6 +12,7 @@ from toys import toy_jets
 from jetexp.constituents import ConstituentSettings
 from jetexp.images import ImageSettings
 from jetexp.inputs import InputSettings, make_inputs
+from jetexp.recorder_protocol import NullRecorder
 from jetexp.taggers.catalogue import build_ensemble, build_network, input_settings
 from jetexp.taggers.settings import (
     BoostedTreesSettings,
@@ -22,7 +23,7 @@ from jetexp.taggers.settings import (
     PfnSettings,
     TrainingSettings,
 )
-from jetexp.training import NullRecorder, Parts, Sample, fit
+from jetexp.training import Parts, Sample, fit
 
 
 def dense_layers(network):
