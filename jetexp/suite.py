@@ -28,7 +28,7 @@ __all__ = ["ExperimentResult", "SuiteResult", "fast", "find_experiments", "run_s
 logger = logging.getLogger(__name__)
 
 # the budget of a fast suite, which shows that everything works and measures nothing
-FAST_JETS = 250
+FAST_JETS = 160
 FAST_SMALLEST = 8
 FAST_FRACTION = 200
 

@@ -27,6 +27,7 @@ __all__ = [
     "check_request",
     "chunk_key",
     "event_seed",
+    "events_per_chunk",
     "make_chunk",
     "make_pool",
     "physics",
@@ -65,9 +66,29 @@ _COMMON = (
 
 # the jet pT (GeV) that this range of pTHat covers without a bias at its ends
 REACH = (600.0, 1500.0)
+# of Pythia's own shower: five seconds
 EVENTS_PER_CHUNK = 500
+# Vincia takes sixteen times as long for an event
+VINCIA_EVENTS_PER_CHUNK = 100
 EVENTS_PER_BATCH = 100
 PYTHIA_SEEDS = 900_000_000
+
+
+def events_per_chunk(settings: GenerationSettings) -> int:
+    """Say how many events a chunk is made of.
+
+    Parameters
+    ----------
+    settings : GenerationSettings
+        With the shower.
+
+    Returns
+    -------
+    int
+        The smaller the slower the shower is, so that a small sample, whose chunks are made whole, does not
+        take minutes.
+    """
+    return VINCIA_EVENTS_PER_CHUNK if settings.shower == "vincia" else EVENTS_PER_CHUNK
 
 
 def physics(settings: GenerationSettings) -> dict[str, Any]:
@@ -102,7 +123,7 @@ def physics(settings: GenerationSettings) -> dict[str, Any]:
         "maximum_eta": settings.maximum_eta,
         "particle_eta": PARTICLE_ETA,
         "matching_distance": MATCHING_DISTANCE,
-        "events_per_chunk": EVENTS_PER_CHUNK,
+        "events_per_chunk": events_per_chunk(settings),
         "events_per_batch": EVENTS_PER_BATCH,
         "versions": {name: version(name) for name in ("pythia8mc", "fastjet")},
     }
@@ -275,7 +296,7 @@ def make_chunk(
     return concatenate(
         [
             candidates(batch, process, settings, pythia, observe)
-            for batch in bare_batches(pythia, EVENTS_PER_CHUNK)
+            for batch in bare_batches(pythia, events_per_chunk(settings))
         ]
     )
 

@@ -19,10 +19,10 @@ import numpy.typing as npt
 from jetexp.console import progress
 from jetexp.errors import JetexpError, JetFileError
 from jetexp.jets.generate import (
-    EVENTS_PER_CHUNK,
     PROCESSES,
     check_request,
     chunk_key,
+    events_per_chunk,
     make_chunk,
     make_pool,
     physics,
@@ -126,7 +126,7 @@ def _check_space(settings: GenerationSettings, classes: Sequence[str], folder: P
     while not there.exists():
         there = there.parent
     # whole chunks of candidates, and the sample itself
-    candidates = max(settings.per_class / FIRST_GUESS, EVENTS_PER_CHUNK)
+    candidates = max(settings.per_class / FIRST_GUESS, events_per_chunk(settings))
     each = BYTES_PER_JET + BYTES_PER_COLLISION * settings.pileup
     needed = int(len(classes) * (candidates + settings.per_class) * each)
     free = shutil.disk_usage(there).free
@@ -259,7 +259,7 @@ class _Production:
         got = sum(map(len, accepted))
         if got >= self.settings.per_class:
             return len(accepted)
-        each = got / len(accepted) if got else FIRST_GUESS * EVENTS_PER_CHUNK
+        each = got / len(accepted) if got else FIRST_GUESS * events_per_chunk(self.settings)
         return len(accepted) + max(1, math.ceil((self.settings.per_class - got) / each))
 
     def _next(self, running: Collection[tuple[int, str]]) -> tuple[int, str] | None:

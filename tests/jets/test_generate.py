@@ -15,6 +15,7 @@ from jetexp.jets.generate import (
     candidates,
     chunk_key,
     event_seed,
+    events_per_chunk,
     make_chunk,
     physics,
     start_pythia,
@@ -23,6 +24,12 @@ from jetexp.jets.grooming import soft_dropped
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import CalorimeterSettings, GenerationSettings, SoftDropSettings
 from jetexp.jets.table import read_table
+
+
+def test_chunks_of_a_slow_shower_are_smaller() -> None:
+    quick, slow = GenerationSettings(per_class=10), GenerationSettings(per_class=10, shower="vincia")
+    assert events_per_chunk(quick) == EVENTS_PER_CHUNK > 2 * events_per_chunk(slow)
+    assert physics(slow)["events_per_chunk"] == events_per_chunk(slow)
 
 
 def test_seeds_of_samples_and_processes_never_meet() -> None:
