@@ -17,8 +17,8 @@ JETS_AT_ONCE = 20_000
 class ConstituentSettings(GeometrySettings):
     """How lists of constituents are made.
 
-    By default the jets are centred and nothing more, as for the particle flow network of
-    Komiske et al. (arXiv:1810.05165).
+    By default the jets are brought to the same standard position as for images; the particle flow network
+    of Komiske et al. (arXiv:1810.05165) was given jets centred and nothing more.
 
     Attributes
     ----------
@@ -26,9 +26,6 @@ class ConstituentSettings(GeometrySettings):
         The hardest constituents of each jet that are kept.
     """
 
-    rotate: bool = False
-    flip: bool = False
-    zoom: bool = False
     constituents: int = Field(100, ge=1, le=1000)
 
 

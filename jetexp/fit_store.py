@@ -28,22 +28,22 @@ __all__ = ["FitStore", "code_key", "fit_key", "search_key"]
 
 logger = logging.getLogger(__name__)
 
-# what a trained network depends on, besides its settings, its jets and Keras
+# what every trained network depends on, besides its settings, its jets and Keras
 CODE = (
     "augmentation.py",
-    "constituents.py",
     "fit_task.py",
     "fitting.py",
     "geometry.py",
-    "images.py",
     "inputs.py",
-    "jets/observables.py",
     "taggers/catalogue.py",
-    "taggers/cnn.py",
-    "taggers/notebook.py",
-    "taggers/pfn.py",
     "training.py",
 )
+# and what one of a kind does
+CODE_OF_KIND = {
+    "cnn": ("constituents.py", "images.py", "jets/observables.py", "taggers/cnn.py", "taggers/pfn.py"),
+    "notebook": ("images.py", "taggers/notebook.py"),
+    "pfn": ("constituents.py", "taggers/pfn.py"),
+}
 
 
 def fit_key(experiment: Experiment, one: TaggerFit, seed: int, train: Jets, validation: Jets) -> str:
@@ -73,7 +73,8 @@ def fit_key(experiment: Experiment, one: TaggerFit, seed: int, train: Jets, vali
             "training": one.training.model_dump(mode="json"),
             "seed": seed,
             "jets": [train.fingerprint, validation.fingerprint],
-        }
+        },
+        one.tagger.kind,
     )
 
 
@@ -97,27 +98,33 @@ def search_key(experiment: Experiment, train: Jets, validation: Jets) -> str:
         {
             **experiment.model_dump(mode="json", include=kept),
             "jets": [train.fingerprint, validation.fingerprint],
-        }
+        },
+        experiment.tagger.kind,
     )
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def _digest(content: Mapping[str, Any], kind: str) -> str:
     versions = {name: version(name) for name in ("keras", "keras-tuner", "tensorflow")}
-    text = json.dumps({**content, "versions": versions, "code": code_key()}, sort_keys=True)
+    text = json.dumps({**content, "versions": versions, "code": code_key(kind)}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 @cache
-def code_key() -> str:
+def code_key(kind: str) -> str:
     """Digest what the code that fits networks does: comments, docstrings and layout do not matter.
+
+    Parameters
+    ----------
+    kind : str
+        Of the tagger.
 
     Returns
     -------
     str
-        Hexadecimal digits, others if a network fitted by this code might be another one.
+        Hexadecimal digits, others if a network of this kind fitted by this code might be another one.
     """
     digest = hashlib.sha256()
-    for name in CODE:
+    for name in (*CODE, *CODE_OF_KIND[kind]):
         tree = ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)

@@ -17,7 +17,7 @@ from jetexp.errors import JetexpError
 from jetexp.experiment import Experiment
 from jetexp.experiment_file import validated
 from jetexp.files import whole_file
-from jetexp.fit_store import FitStore, code_key
+from jetexp.fit_store import CODE_OF_KIND, FitStore, code_key
 from jetexp.pipeline import Outcome, run_experiment
 from jetexp.results import figures_of_results
 from jetexp.sentences import markdown_table, sentence
@@ -232,7 +232,10 @@ def _save_figures(outcome: Outcome, folder: Path) -> None:
 
 def _key(experiment: Experiment) -> str:
     content = experiment.model_dump(mode="json", exclude={"description"})
-    return hashlib.sha256(json.dumps([content, code_key()], sort_keys=True).encode()).hexdigest()[:20]
+    code = [
+        code_key(kind) for kind in sorted({one.tagger.kind for one in experiment.taggers} & set(CODE_OF_KIND))
+    ]
+    return hashlib.sha256(json.dumps([content, code], sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _read_result(folder: Path, experiment: Experiment) -> ExperimentResult | None:

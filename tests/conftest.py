@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,10 +25,19 @@ settings.register_profile("jetexp", deadline=None)
 settings.load_profile("jetexp")
 
 
+@pytest.fixture(autouse=True)
+def same_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take back what MLflow adds to the path where a model is loaded: that model's own copy of jetexp."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
 @pytest.fixture(scope="session")
 def jets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the session's generated jets are kept."""
-    return tmp_path_factory.mktemp("jets")
+    """Where the session's generated jets are kept: once for all processes that run tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "jets"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

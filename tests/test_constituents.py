@@ -8,6 +8,7 @@ from jetexp import constituents as constituents_module
 from jetexp.constituents import ConstituentSettings, make_constituents
 
 ALL = ConstituentSettings(constituents=200)
+AS_GIVEN = {"centre": False, "rotate": False, "flip": False, "zoom": False}
 
 
 def test_they_fall_in_pt_then_nothing():
@@ -34,23 +35,24 @@ def test_the_hardest_are_kept():
 
 def test_each_keeps_its_place():
     jets = one_jet([0.1, -0.3, 0.2], [0.2, 0.1, -0.2], [10.0, 30.0, 60.0])
-    given = ConstituentSettings(constituents=4, centre=False)
+    given = ConstituentSettings(constituents=4, **AS_GIVEN)
     expected = [[0.2, -0.2, 0.6], [-0.3, 0.1, 0.3], [0.1, 0.2, 0.1], [0, 0, 0]]
     np.testing.assert_allclose(make_constituents(jets, given)[0], expected, rtol=1e-6)
 
 
-def test_by_default_they_are_only_centred():
+def test_jets_may_be_centred_alone_and_are_standardised_by_default():
     jets = one_jet([0.1, -0.3, 0.2], [0.2, 0.1, -0.2], [10.0, 30.0, 60.0])
     expected = np.array([[0.2, -0.2], [-0.3, 0.1], [0.1, 0.2]])
     expected -= np.average(expected, weights=[60, 30, 10], axis=0)
-    np.testing.assert_allclose(make_constituents(jets, ConstituentSettings())[0, :3, :2], expected, atol=1e-6)
-    upright = make_constituents(jets, ConstituentSettings(rotate=True, flip=True, zoom=True))
+    centred = make_constituents(jets, ConstituentSettings(**AS_GIVEN | {"centre": True}))
+    np.testing.assert_allclose(centred[0, :3, :2], expected, atol=1e-6)
+    upright = make_constituents(jets, ConstituentSettings())
     assert np.abs(upright[0, :3, :2] - expected).max() > 0.01
 
 
 def test_who_has_no_pt_is_absent():
     jets = build_jets([0, 3, 5], [0.1, 0.2, 0.3, 0.4, 0.5], [0.1] * 5, [0.0, 10.0, 0.0, 0.0, 0.0])
-    lists = make_constituents(jets, ConstituentSettings(constituents=3, centre=False))
+    lists = make_constituents(jets, ConstituentSettings(constituents=3, **AS_GIVEN))
     np.testing.assert_allclose(lists[0], [[0.2, 0.1, 1.0], [0, 0, 0], [0, 0, 0]])
     assert not lists[1].any()
 

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import keras
@@ -13,7 +14,7 @@ import jetexp
 from jetexp import fit_store
 from jetexp.augmentation import AugmentationSettings
 from jetexp.experiment import Experiment
-from jetexp.fit_store import CODE, FitStore, code_key, fit_key, search_key
+from jetexp.fit_store import CODE, CODE_OF_KIND, FitStore, code_key, fit_key, search_key
 from jetexp.images import ImageSettings
 from jetexp.jets.settings import GenerationSettings
 from jetexp.search_settings import Choices, SearchSettings
@@ -208,7 +209,7 @@ def test_the_key_of_a_search(jets):
 @pytest.fixture
 def copy_of_code(tmp_path, monkeypatch):
     """Make ``code_key`` read a copy of the code."""
-    for name in CODE:
+    for name in {*CODE, *chain(*CODE_OF_KIND.values())}:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(Path(jetexp.__file__).parent / name, tmp_path / name)
     monkeypatch.setattr(fit_store, "__file__", str(tmp_path / "fit_store.py"))
@@ -216,8 +217,8 @@ def copy_of_code(tmp_path, monkeypatch):
 
 
 def test_comments_docstrings_and_layout_are_no_code(copy_of_code):
-    key = code_key.__wrapped__()
-    assert key == code_key()
+    key = code_key.__wrapped__("pfn")
+    assert key == code_key("pfn")
     path = copy_of_code / "taggers" / "pfn.py"
     code = path.read_text()
     first = code.splitlines()[0]
@@ -227,18 +228,22 @@ def test_comments_docstrings_and_layout_are_no_code(copy_of_code):
         code.replace('"""Build a particle flow network', '"""Make a particle flow network'),
         "# a comment\n\n\n" + code,
         code.replace(
-            "    features = constituents\n",
-            "    features = (  # here it begins\n        constituents\n    )\n",
+            "    fraction = constituents[..., 2:3]\n",
+            "    fraction = (  # here it begins\n        constituents[..., 2:3]\n    )\n",
         ),
     ):
         assert harmless != code
         path.write_text(harmless)
-        assert code_key.__wrapped__() == key
-    path.write_text(code)
-    for name in CODE:
+        assert code_key.__wrapped__("pfn") == key
+
+
+@pytest.mark.parametrize("kind", CODE_OF_KIND)
+def test_a_fit_depends_on_all_code_that_makes_it_and_on_no_other(copy_of_code, kind):
+    key = code_key.__wrapped__(kind)
+    for name in {*CODE, *chain(*CODE_OF_KIND.values())}:
         path = copy_of_code / name
         code = path.read_text()
         path.write_text(code + "\nNEW = 1\n")
-        assert code_key.__wrapped__() != key, name
+        assert (code_key.__wrapped__(kind) != key) == (name in (*CODE, *CODE_OF_KIND[kind])), name
         path.write_text(code)
-    assert code_key.__wrapped__() == key
+    assert code_key.__wrapped__(kind) == key

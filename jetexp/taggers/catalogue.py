@@ -38,7 +38,7 @@ def input_settings(tagger: TaggerSettings, images: ImageSettings) -> InputSettin
         For :func:`jetexp.inputs.make_inputs`.
     """
     if isinstance(tagger, CnnSettings):
-        return InputSettings(images=images, observables=tagger.side_inputs)
+        return InputSettings(images=images, observables=tagger.side_inputs, constituents=tagger.constituents)
     if isinstance(tagger, NotebookSettings | LogisticRegressionSettings):
         return InputSettings(images=images)
     if isinstance(tagger, PfnSettings):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import keras
 from keras import layers, ops
 
+from jetexp.taggers.pfn import summed
 from jetexp.taggers.settings import CnnSettings
 
 __all__ = ["network"]
@@ -21,7 +22,7 @@ def network(settings: CnnSettings, shapes: Mapping[str, tuple[int, ...]], classe
         Depth, width and so on.
     shapes : mapping of str to tuple of int
         Rows, columns and channels of the input ``image``; the number of ``observables``, if there are
-        side inputs.
+        side inputs; the shape of ``constituents``, if the network sees those too.
     classes : int
         Number of classes.
 
@@ -35,9 +36,12 @@ def network(settings: CnnSettings, shapes: Mapping[str, tuple[int, ...]], classe
     for block in range(settings.layers):
         # the first block sees four times the pixels of the second, and costs accordingly
         features = _block(features, settings, settings.width if block == 0 else 2 * settings.width)
-    features = _flat(features, settings)
+    beside = [_flat(features, settings)]
+    if settings.constituents is not None:
+        beside.append(summed(inputs["constituents"], settings.latent))
     if settings.side_inputs:
-        features = layers.Concatenate()([features, _side(inputs["observables"], settings)])
+        beside.append(_side(inputs["observables"], settings))
+    features = layers.Concatenate()(beside) if len(beside) > 1 else beside[0]
     features = layers.Dropout(settings.dropout)(features)
     features = layers.Dense(settings.dense, activation=settings.activation)(features)
     features = layers.Dropout(settings.dropout)(features)

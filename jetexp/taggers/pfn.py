@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import keras
 from keras import layers, ops
 
 from jetexp.taggers.settings import PfnSettings
 
-__all__ = ["network"]
+__all__ = ["network", "summed"]
+
+# these bring angles, fractions of pT and the sum over a jet to the order of one
+ANGLE = 0.2
+FRACTION = 0.1
+SMALLEST_FRACTION = 1e-5
+NUMBER = 30.0
 
 
 def network(settings: PfnSettings, shapes: Mapping[str, tuple[int, ...]], classes: int) -> keras.Model:
     """Build a particle flow network, F(sum_i Phi(p_i)) (Komiske et al., arXiv:1810.05165, eq. 1.1).
+
+    Beyond the publication, Phi sees the logarithm of the fraction of pT too, and the sum may be normalised
+    over the batch.
 
     Parameters
     ----------
@@ -31,13 +41,37 @@ def network(settings: PfnSettings, shapes: Mapping[str, tuple[int, ...]], classe
         With one softmax score a class.
     """
     constituents = keras.Input(shapes["constituents"], name="constituents")
-    features = constituents
-    for units in settings.latent:
-        features = layers.Dense(units, activation="relu", kernel_initializer="he_uniform")(features)
-    there = ops.cast(constituents[..., 2:3] > 0, features.dtype)
-    features = ops.sum(features * there, axis=1)
+    features = summed(constituents, settings.latent, settings.normalisation)
     for units in settings.dense:
         features = layers.Dense(units, activation="relu", kernel_initializer="he_uniform")(features)
         features = layers.Dropout(settings.dropout)(features)
     score = layers.Dense(classes, activation="softmax", name="score")(features)
     return keras.Model({"constituents": constituents}, score, name="pfn")
+
+
+def summed(
+    constituents: keras.KerasTensor, latent: Sequence[int], normalisation: Literal["none", "batch"] = "batch"
+) -> keras.KerasTensor:
+    """Apply the same dense layers to each constituent, and sum over the jet.
+
+    Parameters
+    ----------
+    constituents : KerasTensor, shape (N, constituents, 3)
+        Eta, phi and the fraction of pT, which is zero where there is no constituent.
+    latent : sequence of int
+        Units of the layers.
+    normalisation : {"none", "batch"}
+        Of the sum.
+
+    Returns
+    -------
+    KerasTensor, shape (N, latent[-1])
+    """
+    fraction = constituents[..., 2:3]
+    logarithm = ops.log(ops.maximum(fraction, SMALLEST_FRACTION)) / 5 + 1
+    features = ops.concatenate([constituents[..., :2] / ANGLE, logarithm, fraction / FRACTION], axis=-1)
+    for units in latent:
+        features = layers.Dense(units, activation="relu", kernel_initializer="he_uniform")(features)
+    there = ops.cast(fraction > 0, features.dtype)
+    total = ops.sum(features * there, axis=1) / NUMBER
+    return layers.BatchNormalization()(total) if normalisation == "batch" else total

@@ -10,6 +10,7 @@ from jetexp.taggers.catalogue import build_network
 from jetexp.taggers.settings import PfnSettings
 
 SMALL = PfnSettings(latent=(16, 8), dense=(12,))
+PUBLISHED = PfnSettings(latent=(16, 8), dense=(12,), normalisation="none")
 
 
 @pytest.fixture(scope="module")
@@ -17,11 +18,13 @@ def lists():
     return make_constituents(toy_jets(30), ConstituentSettings(constituents=60))
 
 
-def small_network(constituents):
-    network = build_network(SMALL, {"constituents": (constituents, 3)}, 2, seed=0)
-    # biases that are not zero, so that padding would be seen if it were not taken out
+def small_network(constituents, settings=SMALL):
+    network = build_network(settings, {"constituents": (constituents, 3)}, 2, seed=0)
+    # biases that are not zero, so that padding would be seen if it were not taken out; positive variances
     random = np.random.default_rng(1)
-    network.set_weights([random.normal(0, 0.4, one.shape) for one in network.get_weights()])
+    for variable in network.weights:
+        values = random.normal(0, 0.4, variable.shape)
+        variable.assign(np.abs(values) + 0.1 if "variance" in variable.name else values)
     return network
 
 
@@ -37,8 +40,9 @@ def test_scores_are_probabilities_that_depend_on_the_jet(lists):
     assert found[:, 1].std() > 1e-3
 
 
-def test_the_order_of_constituents_is_no_matter(lists):
-    network, random = small_network(60), np.random.default_rng(0)
+@pytest.mark.parametrize("settings", [SMALL, PUBLISHED])
+def test_the_order_of_constituents_is_no_matter(lists, settings):
+    network, random = small_network(60, settings), np.random.default_rng(0)
     shuffled = np.stack([one[random.permutation(60)] for one in lists])
     assert not np.array_equal(shuffled, lists)
     np.testing.assert_allclose(scores(network, shuffled), scores(network, lists), atol=1e-5)
@@ -71,6 +75,7 @@ def test_layers_are_those_asked_for():
     network = build_network(
         PfnSettings(latent=(5, 7), dense=(11, 13, 4), dropout=0.25), {"constituents": (9, 3)}, 3, seed=0
     )
+    assert any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
     units = [layer.units for layer in network.layers if isinstance(layer, keras.layers.Dense)]
     assert units == [5, 7, 11, 13, 4, 3]
     rates = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
