@@ -27,10 +27,10 @@ run: $(INSTALLED)
 	PATH="$(BIN):$$PATH" mlflow run . --env-manager local --experiment-name $(NAME) -P experiment=$(EXPERIMENT)
 
 test: $(INSTALLED)
-	PATH="$(BIN):$$PATH" python -m pytest -m "not slow"
+	PATH="$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(INSTALLED)
-	PATH="$(BIN):$$PATH" python -m pytest -m slow
+	PATH="$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile -m slow
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

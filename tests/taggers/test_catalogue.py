@@ -108,6 +108,10 @@ STORED = {
         {"image": (12, 12, 3), "observables": (1,)},
     ),
     "pfn": (PfnSettings(latent=(8,), dense=(8,)), {"constituents": (9, 3)}),
+    "cnn_constituents": (
+        CnnSettings(layers=1, constituents=ConstituentSettings(), latent=(8,), side_inputs=("mass",)),
+        {"image": (12, 12, 1), "observables": (1,), "constituents": (9, 3)},
+    ),
 }
 
 
@@ -132,7 +136,7 @@ def test_stored_networks_load_in_safe_mode_without_jetexp(tmp_path):
     script = """
 import pathlib, sys, keras, numpy
 paths = sorted(pathlib.Path().glob("*.keras"))
-assert len(paths) == 8
+assert len(paths) == 10
 for path in paths:
     network = keras.saving.load_model(path, safe_mode=True, compile=False)
     inputs = dict(numpy.load(path.with_suffix(".npz")))
@@ -205,6 +209,18 @@ def test_side_inputs_change_the_score():
     assert np.abs(probabilities(network, other) - before).max() > 1e-4
 
 
+def test_constituents_beside_the_image_change_the_score():
+    settings = CnnSettings(layers=1, width=4, dense=8, constituents=ConstituentSettings(), latent=(8, 6))
+    shapes = {"image": (8, 8, 1), "constituents": (5, 3)}
+    network, inputs = build_network(settings, shapes, 2, seed=0), drawn(shapes)
+    before = probabilities(network, inputs)
+    for name in shapes:
+        other = {**inputs, name: inputs[name][::-1]}
+        assert np.abs(probabilities(network, other) - before).max() > 1e-5, name
+    units = [layer.units for layer in network.layers if isinstance(layer, keras.layers.Dense)]
+    assert units == [8, 6, 8, 2]
+
+
 def test_observables_in_gev_do_not_blow_up():
     jets = toy_jets(96)
     inputs = make_inputs(jets, input_settings(SIDE, ImageSettings(pixels=8)))
@@ -237,6 +253,7 @@ def test_observables_in_gev_do_not_blow_up():
     [
         (CnnSettings(), {"image"}),
         (SIDE, {"image", "observables"}),
+        (CnnSettings(constituents=ConstituentSettings()), {"image", "constituents"}),
         (NotebookSettings(), {"image"}),
         (PfnSettings(), {"constituents"}),
         (LogisticRegressionSettings(), {"image"}),
