@@ -48,11 +48,13 @@ class _Underway:
         self.job = job
         self.epochs = 0
         self._display = display
-        self._stack = ExitStack()
-        self.child: MlflowRecorder = self._stack.enter_context(job.shared.parent.child(job.task.name))
-        self.child.parameters({"seed": job.task.seed, **hyperparameters(job.one)})
-        self._bar = display.add_task(job.task.name, total=job.one.training.epochs, rate="", visible=with_bar)
-        self._stack.callback(display.remove_task, self._bar)
+        with ExitStack() as stack:
+            self.child: MlflowRecorder = stack.enter_context(job.shared.parent.child(job.task.name))
+            self.child.parameters({"seed": job.task.seed, **hyperparameters(job.one)})
+            total = job.one.training.epochs
+            self._bar = display.add_task(job.task.name, total=total, rate="", visible=with_bar)
+            stack.callback(display.remove_task, self._bar)
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> _Underway:
         return self
