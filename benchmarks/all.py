@@ -8,7 +8,15 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # benchmarks/notebook.py needs a file to read, and is no race
-SCRIPTS = ("start.py", "images.py", "generation.py", "analysis.py", "coverage.py", "convergence.py")
+SCRIPTS = (
+    "start.py",
+    "images.py",
+    "generation.py",
+    "analysis.py",
+    "coverage.py",
+    "convergence.py",
+    "fits.py",
+)
 
 
 def main() -> None:
