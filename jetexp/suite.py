@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # the budget of a fast suite, which shows that everything works and measures nothing
 FAST_JETS = 160
 FAST_SMALLEST = 8
-FAST_FRACTION = 200
+FAST_FRACTION = 300
 
 
 @dataclass(frozen=True)
