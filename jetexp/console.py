@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -20,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["import_quietly", "progress", "set_up_logging", "stderr"]
+__all__ = ["import_quietly", "progress", "set_up_logging", "silenced", "stderr"]
 
 
 def stderr() -> Console:
@@ -66,15 +67,24 @@ def set_up_logging(*, verbose: bool = False) -> None:
 
 
 @contextmanager
-def _native_stderr_closed() -> Iterator[None]:
-    # below Python's sys.stderr: compiled code writes to the file descriptor itself
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+def silenced(stream: TextIO) -> Iterator[None]:
+    """Let nothing reach a standard stream, from compiled code either, while the block runs.
+
+    Parameters
+    ----------
+    stream : sys.stdout or sys.stderr
+        The stream.
+    """
+    # below Python's own: compiled code writes to the file descriptor itself
+    stream.flush()
+    descriptor = 1 if stream is sys.stdout else 2
+    kept, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
+        stream.flush()
+        os.dup2(kept, descriptor)
         os.close(kept)
         os.close(nowhere)
 
@@ -89,5 +99,5 @@ def import_quietly(module: str) -> None:
     """
     # TensorFlow calls it an error, later on, that there is no driver of an accelerator
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _native_stderr_closed():
+    with silenced(sys.stderr):
         importlib.import_module(module)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
+from jetexp.console import silenced
 from jetexp.errors import JetexpError
 
 __all__ = ["cores", "finished_tasks"]
@@ -85,7 +88,8 @@ def finished_tasks(
     try:
         while True:
             while len(running) < workers and (task := next_task(running.values())) is not None:
-                running[pool.submit(_quietly, function, *arguments(task))] = task
+                with _own_code_first():
+                    running[pool.submit(_quietly, function, *arguments(task))] = task
             if not running:
                 return
             ended = wait(
@@ -99,7 +103,7 @@ def finished_tasks(
                 yield running.pop(future), future
     except BrokenProcessPool as error:
         raise JetexpError(
-            "A worker process was killed, perhaps for want of memory; run again to go on where it stopped."
+            "A worker process was killed, perhaps for want of memory; fewer --workers need less of it."
         ) from error
     finally:
         pool.shutdown(wait=True, kill_workers=True)
@@ -117,20 +121,17 @@ def _watch_parent(parent: int) -> None:
 
 
 def _quietly(function: Callable[..., None], *arguments: Any) -> None:
-    """Do one task in a worker, with nothing on standard output."""
-    with _quiet_stdout():
+    """Do one task in a worker, with nothing on standard output: FastJet's banner is written by C++."""
+    with silenced(sys.stdout):
         function(*arguments)
 
 
 @contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    """Keep FastJet's banner, written by C++, off standard output."""
-    kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+def _own_code_first() -> Iterator[None]:
+    """Have workers that start meanwhile find this jetexp, not the copy of a model that MLflow loaded."""
+    before = [*sys.path]
+    sys.path.insert(0, str(Path(__file__).parent.parent))
     try:
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
+        sys.path[:] = before

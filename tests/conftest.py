@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # a busy machine is no mistake
 settings.register_profile("jetexp", deadline=None)
 settings.load_profile("jetexp")
-
-
-@pytest.fixture(autouse=True)
-def same_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take back what MLflow adds to the path where a model is loaded: that model's own copy of jetexp."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 @pytest.fixture(scope="session")
