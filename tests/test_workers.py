@@ -51,7 +51,8 @@ def test_a_worker_that_is_killed_is_told():
 
 def test_workers_find_this_jetexp_though_a_models_copy_stands_first_on_the_path(tmp_path, monkeypatch):
     (tmp_path / "jetexp").mkdir()
-    (tmp_path / "jetexp" / "__init__.py").write_text("")
+    for name in ("__init__.py", "workers.py"):
+        (tmp_path / "jetexp" / name).write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     before = [*sys.path]
     ((_, future),) = ended(_clear_remains, lambda task: (tmp_path,))
