@@ -87,7 +87,7 @@ class CnnSettings(Settings):
     dropout: float = Field(0.1, ge=0, lt=1)
     side_inputs: tuple[Observable, ...] = ()
     constituents: ConstituentSettings | None = None
-    latent: tuple[Units, ...] = Field((100, 100, 256), min_length=1)
+    latent: tuple[Units, ...] = Field((64, 64, 128), min_length=1)
 
 
 class PfnSettings(Settings):
