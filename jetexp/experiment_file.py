@@ -210,7 +210,10 @@ def override(
     """
     content = experiment.content()
     if jets is not None:
-        content["jets"] = {"source": "file", "path": jets}
+        before = content["jets"] if content["jets"]["source"] == "file" else {}
+        # what the experiment says of such files holds for another one too
+        kept = {key: before[key] for key in ("names", "half_width", "unit", "maximum_pixel") if key in before}
+        content["jets"] = {"source": "file", "path": jets, **kept}
         content.pop("test", None)
     if per_class is not None:
         content["jets"]["per_class"] = per_class

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jetexp.errors import JetexpError, JetFileError
+from jetexp.errors import JetexpError
+from jetexp.jets.files import read_files
 from jetexp.jets.formats.ucl import default_ucl_name, export_ucl
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import GenerationSettings, JetFileSettings
@@ -56,7 +57,7 @@ def load_jets(
 
         jets = generated_jets(settings, classes, Path(folder), workers=workers)
     else:
-        jets = _read_file(settings, classes)
+        jets = read_files(settings, classes)
     if settings.select_pt is not None:
         jets = _selected(jets, settings.select_pt)
     if settings.soft_drop is None:
@@ -82,38 +83,3 @@ def _radius(jets: Jets) -> float:
     physics = jets.provenance.get("physics")
     radius = physics.get("radius") if isinstance(physics, dict) else None
     return radius if isinstance(radius, float) and 0 < radius < np.inf else USUAL_RADIUS
-
-
-def _read_file(settings: JetFileSettings, classes: Sequence[str]) -> Jets:
-    """Read a stored sample or a file in a public format."""
-    path = Path(settings.path)
-    try:
-        if path.is_dir():
-            return _read_sample(path, settings, classes)
-        if not path.exists():
-            raise JetFileError(f"There is no file or folder {path} to read jets from.")
-        from jetexp.jets.formats import ucl
-
-        if ucl.sniff(path):
-            return ucl.read(path, classes, per_class=settings.per_class, maximum_pixel=settings.maximum_pixel)
-    except OSError as error:
-        raise JetFileError(f"{path} cannot be read: {error.strerror or error}.") from error
-    raise JetFileError(
-        f"{path} is in no form that is known here: a folder with a sample of jetexp's, or a UCL .npz file."
-    )
-
-
-def _read_sample(path: Path, settings: JetFileSettings, classes: Sequence[str]) -> Jets:
-    """Read a stored sample: the first jets of each class asked."""
-    from jetexp.jets.store import read_jets
-
-    jets = read_jets(path)
-    for name in classes:
-        if not jets.class_counts.get(name):
-            held = ", ".join(key for key, count in jets.class_counts.items() if count)
-            raise JetFileError(f"{path} has no jets of class {name!r}; it has {held}.")
-    jets = jets.with_classes(classes)
-    if settings.per_class is None:
-        return jets
-    first = [np.flatnonzero(jets.label == label)[: settings.per_class] for label in range(len(classes))]
-    return jets.take(np.sort(np.concatenate(first)))

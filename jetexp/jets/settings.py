@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from jetexp.settings import Settings
 
@@ -136,17 +136,38 @@ class GenerationSettings(Settings):
         }
 
 
+Paths = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+
+def _listed(path: Any) -> Any:
+    return (path,) if isinstance(path, str) else path
+
+
+# one path or several, each of which may be a glob
+PathList = Annotated[Paths, BeforeValidator(_listed)]
+
+
 class JetFileSettings(Settings):
-    """Jets read from a file, or from a sample generated before.
+    """Jets read from files, or from a sample generated before.
 
     Attributes
     ----------
-    path : str
-        The file, or the folder of a stored sample.
+    path : str, list of str, or dict of str to either
+        The files, or the folder of a stored sample; globs (``*``, ``?``, ``[...]``) may stand for several
+        files. A dictionary gives them class by class.
+    names : dict of str to str
+        What the files call a class, where that is not its own name: the name of an array, of a column, or
+        the number that stands for it.
     per_class : int, optional
         Read no more than this many jets of each class; by default all.
+    half_width : float, optional
+        Half the side of images in eta and phi, where a file does not say it.
+    unit : float
+        What a pixel or momentum of 1 is in GeV, where a file does not say it.
     maximum_pixel : float
         Jets with a pixel above this transverse energy, in GeV, are dropped as corrupt.
+    sha256 : dict of str to str
+        Checksums that files must have, by the name of the file, without folders.
     soft_drop : SoftDropSettings, optional
         Groom the jets after reading.
     select_pt : tuple of float, optional
@@ -154,9 +175,13 @@ class JetFileSettings(Settings):
     """
 
     source: Literal["file"] = "file"
-    path: str = Field(min_length=1)
+    path: PathList | Annotated[dict[str, PathList], Field(min_length=1)]
+    names: dict[str, str] = Field(default_factory=dict)
     per_class: int | None = Field(None, ge=1, le=MAXIMUM_PER_CLASS)
+    half_width: float | None = Field(None, gt=0, le=10)
+    unit: float = Field(1.0, gt=0, le=1e12)
     maximum_pixel: float = Field(13_000.0, gt=0)
+    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]] = Field(default_factory=dict)
     soft_drop: SoftDropSettings | None = None
     select_pt: PtWindow | None = None
 

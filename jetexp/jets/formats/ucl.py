@@ -6,24 +6,34 @@ hold transverse energy in GeV in pixels of 0.05 x 0.05 in eta (first axis) and p
 
 from __future__ import annotations
 
-import logging
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from jetexp.errors import JetFileError
 from jetexp.files import whole_file
-from jetexp.jets.formats.npz import IMAGES_PER_BLOCK, Member, blocks, check_member, reading
-from jetexp.jets.pixels import jets_from_images
-from jetexp.jets.sample import Jets, concatenate
+from jetexp.jets.formats.arrays import checked, is_npz, npz_arrays
+from jetexp.jets.formats.form import Content, Drops, Wanted
+from jetexp.jets.formats.images import IMAGES_PER_BATCH, jets_of_images
+from jetexp.jets.sample import Jets
 
-__all__ = ["CLASSES", "HALF_WIDTH", "PIXELS", "default_ucl_name", "export_ucl", "read", "sniff"]
+__all__ = [
+    "CLASSES",
+    "HALF_WIDTH",
+    "KEY",
+    "NAME",
+    "PIXELS",
+    "content",
+    "default_ucl_name",
+    "export_ucl",
+    "read",
+    "sniff",
+]
 
-logger = logging.getLogger(__name__)
-
+KEY = "ucl"
+NAME = "UCL jet images"
 PIXELS = 40
 HALF_WIDTH = 1.0
 CLASSES = ("top", "W", "QCD")
@@ -58,7 +68,7 @@ def default_ucl_name(pt_range: tuple[float, float] = (600.0, 1500.0), per_class:
 
 
 def sniff(path: Path) -> bool:
-    """Tell whether a file may be of this format: by its name, or by its first bytes.
+    """Tell from its content whether a file is of this form.
 
     Parameters
     ----------
@@ -68,34 +78,66 @@ def sniff(path: Path) -> bool:
     Returns
     -------
     bool
+
+    Raises
+    ------
+    JetFileError
+        If it is an archive, but damaged.
     """
-    if path.suffix == ".npz":
-        return True
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+    if not is_npz(path):
+        return False
+    with npz_arrays(path) as arrays:
+        return any(_key(name) in arrays for name in CLASSES)
 
 
-def read(path: Path, classes: Sequence[str], *, per_class: int | None, maximum_pixel: float) -> Jets:
-    """Read jets from a UCL file.
-
-    Images without any energy, and images with a pixel above ``maximum_pixel`` (the public file
-    has some of about 1e6 GeV), are counted in a warning and dropped.
+def content(path: Path, wanted: Wanted) -> Content:
+    """Say what the file holds.
 
     Parameters
     ----------
     path : Path
-        The .npz file.
-    classes : sequence of str
-        The classes to read, in the order of the labels; each must be there.
-    per_class : int, optional
-        Read no more jets than this of each class, the first ones; by default all.
-    maximum_pixel : float
-        Largest pixel of a sound jet, GeV.
+        Of this form.
+    wanted : Wanted
+        Nothing of it matters here.
 
     Returns
     -------
+    Content
+        The number of images of each class, empty and corrupt ones included.
+
+    Raises
+    ------
+    JetFileError
+        If an array is of a wrong shape or type, or truncated.
+    """
+    with npz_arrays(path) as arrays:
+        counts = {
+            name: checked(arrays[_key(name)], (None, PIXELS, PIXELS))[0]
+            for name in CLASSES
+            if _key(name) in arrays
+        }
+    return Content(counts, sum(counts.values()))
+
+
+def read(path: Path, wanted: Wanted, drops: Drops) -> Iterator[Jets]:
+    """Read the images, one class behind the other: a constituent for each pixel that is not zero.
+
+    Images without any energy, and images with a pixel above ``wanted.maximum_pixel`` (the public file
+    has some of about 1e6 GeV), are dropped.
+
+    Parameters
+    ----------
+    path : Path
+        Of this form.
+    wanted : Wanted
+        Which jets.
+    drops : Drops
+        Counts the jets that are left out.
+
+    Yields
+    ------
     Jets
-        A constituent for each pixel that is not zero.
+        In batches.
 
     Raises
     ------
@@ -103,91 +145,12 @@ def read(path: Path, classes: Sequence[str], *, per_class: int | None, maximum_p
         If the file is truncated, of a wrong shape or type, lacks a class, or holds a pixel that is
         negative or not finite.
     """
-    parts: list[Jets] = []
-    dropped: dict[str, dict[str, int]] = {}
-    with reading(path), zipfile.ZipFile(path) as archive:
-        names = _names(archive, path)
-        for name in classes:
-            if name not in names:
-                raise JetFileError(
-                    f"{path} has no jets of class {name!r}; it has "
-                    f"{', '.join(names) or 'none of the arrays ' + ', '.join(map(_key, CLASSES))}."
-                )
-        members = [
-            check_member(archive, names[name], (PIXELS, PIXELS), f"{path}, {_key(name)}") for name in classes
-        ]
-        for label, (name, member) in enumerate(zip(classes, members, strict=True)):
-            where = f"{path}, {_key(name)}"
-            kept, dropped[name] = _read_class(archive, member, where, per_class, maximum_pixel)
-            parts += [
-                jets_from_images(
-                    images,
-                    half_width=HALF_WIDTH,
-                    label=np.full(len(images), label),
-                    classes=classes,
-                )
-                for images in kept
-            ]
-    return concatenate(
-        parts, provenance={"source": "file", "format": "ucl", "file": path.name, "dropped": dropped}
-    )
-
-
-def _names(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    """Find the arrays of known classes."""
-    found: dict[str, zipfile.ZipInfo] = {}
-    for info in archive.infolist():
-        for name in CLASSES:
-            if info.filename in (_key(name), f"{_key(name)}.npy"):
-                if name in found:
-                    raise JetFileError(f"{path} holds the array {_key(name)!r} twice.")
-                found[name] = info
-    return found
-
-
-def _read_class(
-    archive: zipfile.ZipFile, member: Member, where: str, per_class: int | None, maximum_pixel: float
-) -> tuple[list[npt.NDArray[np.float32]], dict[str, int]]:
-    """Read one class: the sound images, in blocks, and how many were dropped."""
-    kept: list[npt.NDArray[np.float32]] = []
-    start, room = 0, per_class
-    absurd, empty, largest = 0, 0, 0.0
-    for block in blocks(archive, member):
-        bad = ~(np.isfinite(block) & (block >= 0))
-        if bad.any():
-            jet, row, column = (int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
-            value = block[jet, row, column]
-            raise JetFileError(
-                f"{where}, jet {start + jet}, pixel ({row}, {column}), is {value}; "
-                "pixels are finite and not negative."
+    labels = wanted.labels(content(path, wanted), str(path))
+    with npz_arrays(path) as arrays:
+        for name, label in labels.items():
+            yield from jets_of_images(
+                arrays[_key(name)], label=label, wanted=wanted, half_width=HALF_WIDTH, drops=drops
             )
-        highest = block.max(axis=(1, 2))
-        sound = (highest > 0) & (highest <= maximum_pixel)
-        kept.append(block[sound][:room].astype(np.float32))
-        absurd += int((highest > maximum_pixel).sum())
-        empty += int((highest == 0).sum())
-        largest = max(largest, float(highest.max()))
-        start += len(block)
-        if room is not None:
-            room -= len(kept[-1])
-            if room == 0:
-                break
-    if absurd:
-        logger.warning(
-            "%s: %d of %d jets have a pixel above %g GeV (the largest: %g GeV) and are dropped.",
-            where,
-            absurd,
-            start,
-            maximum_pixel,
-            largest,
-        )
-    if empty:
-        logger.warning("%s: %d of %d jets have no energy in any pixel and are dropped.", where, empty, start)
-    if not sum(map(len, kept)):
-        raise JetFileError(
-            f"{where} holds only jets that are empty or have a pixel above {maximum_pixel:g} GeV."
-        )
-    return kept, {"absurd": absurd, "empty": empty}
 
 
 def export_ucl(jets: Jets, path: str | Path) -> None:
@@ -238,6 +201,6 @@ def export_ucl(jets: Jets, path: str | Path) -> None:
                     "shape": (len(which), PIXELS, PIXELS),
                 }
                 np.lib.format.write_array_header_1_0(file, header)
-                for start in range(0, len(which), IMAGES_PER_BLOCK):
-                    images = make_images(jets.take(which[start : start + IMAGES_PER_BLOCK]), raw)
+                for start in range(0, len(which), IMAGES_PER_BATCH):
+                    images = make_images(jets.take(which[start : start + IMAGES_PER_BATCH]), raw)
                     file.write(np.ascontiguousarray(images[..., 0], dtype="<f4").tobytes())

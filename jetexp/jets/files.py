@@ -1,0 +1,227 @@
+"""Jets from files that the user has: which files, of which form, and how many jets of each class."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jetexp.errors import JetFileError
+from jetexp.jets.formats import format_of
+from jetexp.jets.formats.form import Drops, Wanted
+from jetexp.jets.sample import Jets, concatenate
+from jetexp.jets.settings import JetFileSettings
+
+__all__ = ["found_files", "read_files"]
+
+logger = logging.getLogger(__name__)
+
+MAXIMUM_FILES = 100_000
+
+
+def read_files(settings: JetFileSettings, classes: Sequence[str]) -> Jets:
+    """Read jets from files of any known form, or from a stored sample.
+
+    Parameters
+    ----------
+    settings : JetFileSettings
+        Which files.
+    classes : sequence of str
+        The classes wanted, in the order of the labels.
+
+    Returns
+    -------
+    Jets
+        At least one of each class; the provenance tells files, forms, what was assumed, what was dropped.
+
+    Raises
+    ------
+    JetFileError
+        If a file is missing, damaged, of no known form, has not the checksum asked, or lacks a class.
+    """
+    reader = _Reader(settings, tuple(classes))
+    try:
+        batches = list(reader.batches())
+    except OSError as error:
+        raise JetFileError(
+            f"{error.filename or settings.path} cannot be read: {error.strerror or error}."
+        ) from error
+    missing = [name for name, count in zip(classes, reader.counts, strict=True) if not count]
+    if missing:
+        raise JetFileError(f"{_told(settings)} gave no jets of class {missing[0]!r}.")
+    return concatenate(batches, provenance=reader.provenance())
+
+
+def found_files(settings: JetFileSettings) -> list[tuple[str | None, Path]]:
+    """List the files that settings name.
+
+    Parameters
+    ----------
+    settings : JetFileSettings
+        With paths and globs.
+
+    Returns
+    -------
+    list of tuple
+        The class that the file was given for, or None, and the file; those of a glob sorted by name.
+
+    Raises
+    ------
+    JetFileError
+        If there is none of that name, or a glob finds nothing.
+    """
+    by_class: dict[str | None, Sequence[str]] = {}
+    if isinstance(settings.path, dict):
+        by_class.update(settings.path)
+    else:
+        by_class[None] = settings.path
+    return [
+        (name, path)
+        for name, patterns in by_class.items()
+        for pattern in patterns
+        for path in _matching(pattern)
+    ]
+
+
+def _matching(pattern: str) -> list[Path]:
+    if Path(pattern).exists() or not glob.has_magic(pattern):
+        if not Path(pattern).exists():
+            raise JetFileError(f"There is no file or folder {pattern} to read jets from.")
+        return [Path(pattern)]
+    found = sorted(glob.glob(pattern))
+    if not found:
+        raise JetFileError(f"No file matches {pattern}.")
+    if len(found) > MAXIMUM_FILES:
+        raise JetFileError(f"{pattern} matches {len(found)} files; at most {MAXIMUM_FILES} are read.")
+    return [Path(name) for name in found]
+
+
+class _Reader:
+    """Goes through the files until there are enough jets of each class."""
+
+    def __init__(self, settings: JetFileSettings, classes: tuple[str, ...]) -> None:
+        self._settings, self._classes = settings, classes
+        self.counts = np.zeros(len(classes), dtype=np.int64)
+        self._told: list[dict[str, Any]] = []
+
+    def batches(self) -> Iterator[Jets]:
+        files = found_files(self._settings)
+        self._check_classes(files)
+        for path in {path for _, path in files}:
+            _check_sum(path, self._settings)
+        for of_class, path in files:
+            yield from self._file(of_class, path)
+
+    def provenance(self) -> dict[str, Any]:
+        """Say where the jets came from; of one file as it always was."""
+        if len(self._told) == 1:
+            return self._told[0]
+        return {"source": "file", "files": self._told}
+
+    def _check_classes(self, files: Sequence[tuple[str | None, Path]]) -> None:
+        given = {name for name, _ in files}
+        if None in given:
+            return
+        for name in self._classes:
+            if name not in given:
+                raise JetFileError(f"No file is given for class {name!r} (path).")
+        for other in given:
+            if other not in self._classes:
+                raise JetFileError(
+                    f"A file is given for {other!r} (path), which is not among the classes "
+                    f"{', '.join(self._classes)}."
+                )
+
+    def _room(self, label: int | None) -> int | None:
+        """Count the jets that may still come, of a class or of the one that lacks most."""
+        if self._settings.per_class is None:
+            return None
+        room = self._settings.per_class - self.counts
+        return int(room.max() if label is None else room[label])
+
+    def _file(self, of_class: str | None, path: Path) -> Iterator[Jets]:
+        label = None if of_class is None else self._classes.index(of_class)
+        room = self._room(label)
+        if room == 0:
+            return
+        if path.is_dir():
+            jets = _sample(path, self._classes if of_class is None else (of_class,))
+            self._told.append(jets.provenance)
+            if label is not None:
+                jets = replace(jets, classes=self._classes, label=np.full(len(jets), label))
+            yield from self._limited(jets)
+            return
+        form = format_of(path)
+        wanted = Wanted(
+            classes=self._classes,
+            names=self._settings.names,
+            of_class=of_class,
+            per_class=room,
+            maximum_pixel=self._settings.maximum_pixel,
+            half_width=self._settings.half_width,
+            unit=self._settings.unit,
+        )
+        assumptions = form.content(path, wanted).assumptions
+        for sentence in assumptions:
+            logger.warning("%s", sentence)
+        drops: Drops = Drops()
+        for jets in form.read(path, wanted, drops):
+            yield from self._limited(jets)
+            if self._room(label) == 0:
+                break
+        dropped = {reason: count for reason, count in drops.items() if count}
+        for reason, count in dropped.items():
+            logger.warning("%d jets are left out: %s.", count, reason)
+        self._told.append(
+            {
+                "source": "file",
+                "format": form.KEY,
+                "file": path.name,
+                "assumed": list(assumptions),
+                "dropped": dropped,
+            }
+        )
+
+    def _limited(self, jets: Jets) -> Iterator[Jets]:
+        """Let through what is still wanted of each class."""
+        if self._settings.per_class is not None:
+            keep = np.zeros(len(jets), dtype=bool)
+            for label, count in enumerate(self.counts):
+                keep[np.flatnonzero(jets.label == label)[: self._settings.per_class - count]] = True
+            jets = jets.take(keep)
+        self.counts += np.bincount(jets.label, minlength=len(self._classes))
+        if len(jets):
+            yield jets
+
+
+def _check_sum(path: Path, settings: JetFileSettings) -> None:
+    wanted = settings.sha256.get(path.name)
+    if wanted is None or path.is_dir():
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wanted.lower():
+        raise JetFileError(f"{path} has the checksum {found}, not {wanted.lower()} (sha256).")
+
+
+def _sample(path: Path, asked: Sequence[str]) -> Jets:
+    """Read jets of the classes asked from a stored sample."""
+    from jetexp.jets.store import read_jets
+
+    jets = read_jets(path)
+    for name in asked:
+        if not jets.class_counts.get(name):
+            held = ", ".join(key for key, count in jets.class_counts.items() if count)
+            raise JetFileError(f"{path} has no jets of class {name!r}; it has {held}.")
+    return jets.with_classes(asked)
+
+
+def _told(settings: JetFileSettings) -> str:
+    files = [str(path) for _, path in found_files(settings)]
+    return files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
