@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mlflow.exceptions import MlflowException
 
 from jetexp.errors import ModelError
+from jetexp.inputs import LazyArray
 from jetexp.mlflow_store import masked
 
 __all__ = ["SCORING_TIME", "score_apart"]
@@ -24,16 +25,17 @@ Float = npt.NDArray[np.float32]
 
 # seconds; loading takes ten of them, the rest is for a million jets on a slow machine
 SCORING_TIME = 3600.0
+IMAGES_AT_ONCE = 10_000
 
 
-def score_apart(model_uri: str, images: Float) -> Float:
+def score_apart(model_uri: str, images: Float | LazyArray) -> Float:
     """Score raw images with a stored model in a fresh process, by the code stored with it.
 
     Parameters
     ----------
     model_uri : str
         Address of the model, such as ``models:/w-vs-qcd/3``.
-    images : ndarray of float32, shape (N, pixels, pixels)
+    images : ndarray of float32 or LazyArray, shape (N, pixels, pixels)
         Raw images, GeV.
 
     Returns
@@ -54,7 +56,7 @@ def score_apart(model_uri: str, images: Float) -> Float:
             )
         except (MlflowException, OSError) as error:
             raise ModelError(f"{model_uri} cannot be fetched: {masked(str(error))}") from error
-        np.save(folder / "images.npy", images, allow_pickle=False)
+        _save(images, folder / "images.npy")
         script = Path(__file__).with_name("fresh_scores.py").resolve()
         command = [sys.executable, "-I", str(script), model, "images.npy", "scores.npy"]
         try:
@@ -78,6 +80,14 @@ def score_apart(model_uri: str, images: Float) -> Float:
     if scores.ndim != 2 or len(scores) != len(images) or not np.isfinite(scores).all():
         raise ModelError(f"{model_uri} gives scores of the shape {scores.shape} for {len(images)} images.")
     return scores
+
+
+def _save(images: Float | LazyArray, path: Path) -> None:
+    file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=images.shape)
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        block = slice(start, min(start + IMAGES_AT_ONCE, len(images)))
+        file[block] = images[block]
+    file.flush()
 
 
 def _environment(folder: Path) -> dict[str, str]:

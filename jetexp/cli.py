@@ -148,6 +148,9 @@ def suite(
     from jetexp import suite as suites
 
     experiments = [read_experiment(path) for path in suites.find_experiments(experiments_folder, wanted)]
+    if not wanted:
+        # files that only their owner has are asked for by name
+        experiments = [one for one in experiments if one.jets.source == "pythia"]
     if fast:
         experiments = [suites.fast(one) for one in experiments]
     result = suites.run_suite(experiments, folder=folder, jets_folder=jets_folder, workers=workers)
@@ -197,6 +200,44 @@ def export(
     path = output or Path(default_ucl_name(GenerationSettings().pt_range, per_class))
     export_ucl(jets, path)
     click.echo(f"{len(jets)} jets {jets.class_counts} written to {path}")
+
+
+@jetexp.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--half-width",
+    type=click.FloatRange(0, 10, min_open=True),
+    help="Half the side of images, in eta and phi, where the file does not say it.",
+)
+@click.option(
+    "--unit",
+    type=click.FloatRange(0, 1e12, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="What a pixel or momentum of 1 is in GeV, where the file does not say it.",
+)
+@click.option("--per-class", type=click.IntRange(min=1), help="Read no more jets of each class.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("mean_images.png"), show_default=True
+)
+def inspect(
+    files: tuple[str, ...], half_width: float | None, unit: float, per_class: int | None, output: Path
+) -> None:
+    """Say what files of jets hold, and draw the mean image of each class."""
+    from jetexp.file_summary import summarise_file
+    from jetexp.files import whole_file
+    from jetexp.jets.settings import JetFileSettings
+    from jetexp.plots import gallery
+    from jetexp.tables import print_file
+
+    summary = summarise_file(
+        JetFileSettings(path=files, half_width=half_width, unit=unit, per_class=per_class)
+    )
+    print_file(", ".join(files), summary)
+    figure = gallery.mean_images({one.name: one.mean_image for one in summary.classes}, summary.half_width)
+    with whole_file(output) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
+    click.echo(f"Mean images in {output}.")
 
 
 @jetexp.command()

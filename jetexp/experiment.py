@@ -19,6 +19,9 @@ from jetexp.taggers.settings import CLASSICAL, CnnSettings, TaggerSettings, Trai
 __all__ = ["Experiment", "GateSettings", "SplitSettings"]
 
 
+PARTS_AT_ONCE = 4
+
+
 class SplitSettings(Settings):
     """Which jets train, validate and test.
 
@@ -129,6 +132,9 @@ class Experiment(Settings):
         Name under which the best model enters the registry.
     gate : GateSettings
         When a candidate takes the place of the champion.
+    memory : float
+        GiB that images and lists of constituents may take; where they would take more, they are made from
+        constituents while they are needed.
     """
 
     name: str = Field(pattern=NAME)
@@ -151,6 +157,7 @@ class Experiment(Settings):
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     registered_model: str | None = Field(None, pattern=NAME)
     gate: GateSettings = GateSettings()
+    memory: float = Field(1.0, gt=0, le=1e6)
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
@@ -213,6 +220,11 @@ class Experiment(Settings):
                     raise ValueError(
                         f"search.space.{name} holds {value!r}, which is impossible: {problem}"
                     ) from None
+
+    @property
+    def memory_of_part(self) -> float:
+        """Bytes that the inputs of one part may take: at most four are held at once."""
+        return self.memory * 2**30 / PARTS_AT_ONCE
 
     @property
     def taggers(self) -> tuple[TaggerFit, ...]:

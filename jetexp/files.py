@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from jetexp.errors import JetexpError
 
-__all__ = ["whole_file", "whole_folder"]
+__all__ = ["scratch_folder", "whole_file", "whole_folder"]
 
 
 def _fsync(path: Path) -> None:
@@ -106,3 +107,24 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Name a folder for what is of use within the block only; whoever needs it makes it.
+
+    Parameters
+    ----------
+    parent : Path
+        Where the folder will stand.
+
+    Yields
+    ------
+    Path
+        A path that nobody else uses. What stands there at the end is removed.
+    """
+    folder = parent / f".scratch-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -35,6 +35,7 @@ CODE = (
     "fitting.py",
     "geometry.py",
     "inputs.py",
+    "jets/collection.py",
     "taggers/catalogue.py",
     "training.py",
 )
@@ -72,6 +73,7 @@ def fit_key(experiment: Experiment, one: TaggerFit, seed: int, train: Jets, vali
             "images": one.images.model_dump(mode="json"),
             "training": one.training.model_dump(mode="json"),
             "seed": seed,
+            "memory": experiment.memory,
             "jets": [train.fingerprint, validation.fingerprint],
         },
         one.tagger.kind,
@@ -93,7 +95,7 @@ def search_key(experiment: Experiment, train: Jets, validation: Jets) -> str:
     str
         Twenty hexadecimal digits, the same for the same search.
     """
-    kept = {"signal", "tagger", "images", "training", "search", "seed"}
+    kept = {"signal", "tagger", "images", "training", "search", "seed", "memory"}
     return _digest(
         {
             **experiment.model_dump(mode="json", include=kept),

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jetexp.augmentation import AugmentationSettings, augmented
 from jetexp.console import import_quietly
 from jetexp.experiment import Experiment
 from jetexp.fit_store import FitStore, fit_key
-from jetexp.inputs import Inputs, InputSettings, make_inputs
+from jetexp.inputs import InputSettings, make_inputs, some_inputs
 from jetexp.parts import JetParts
 from jetexp.recorder_protocol import NullRecorder, Recorder
 from jetexp.tagger_fit import TaggerFit
@@ -53,6 +54,8 @@ class FitTask:
         What it sees.
     cache : Path
         Folder in which observables that take long are kept.
+    memory : float
+        Bytes that the inputs of each part may take.
     """
 
     name: str
@@ -64,6 +67,7 @@ class FitTask:
     train: Jets
     validation: Jets
     cache: Path
+    memory: float
 
     @property
     def work(self) -> int:
@@ -93,6 +97,7 @@ class FitTask:
             input_settings(self.one.tagger, self.one.images),
             self.signal,
             self.cache,
+            self.memory,
         )
         network = build_network(self.one.tagger, parts.train.shapes, self.classes, self.seed)
         history = fit(
@@ -143,11 +148,17 @@ def task_of(
         train=jets.train,
         validation=jets.validation,
         cache=cache,
+        memory=experiment.memory_of_part,
     )
 
 
 def training_parts(
-    train: Jets, validation: Jets, inputs: InputSettings, signal: int, cache: Path | None
+    train: Jets,
+    validation: Jets,
+    inputs: InputSettings,
+    signal: int,
+    cache: Path | None,
+    memory: float | None = None,
 ) -> Parts:
     """Make what a network is fitted to and judged by.
 
@@ -161,6 +172,8 @@ def training_parts(
         Index of the signal class.
     cache : Path, optional
         Folder in which observables that take long are kept.
+    memory : float, optional
+        Bytes that the inputs of each part may take; see :func:`jetexp.inputs.make_inputs`.
 
     Returns
     -------
@@ -168,12 +181,16 @@ def training_parts(
         Which can be augmented.
     """
 
-    def redraw(settings: AugmentationSettings, rng: np.random.Generator) -> Inputs:
-        return make_inputs(augmented(train, settings, rng), inputs)
+    def redraw(
+        settings: AugmentationSettings, rng: np.random.Generator, which: npt.NDArray[np.int64] | None
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        jets = train if which is None else train.take(which)
+        train.release()
+        return some_inputs(make_inputs(augmented(jets, settings, rng), inputs), slice(None))
 
     return Parts(
-        train=Sample(make_inputs(train, inputs, cache=cache), train.label),
-        validation=Sample(make_inputs(validation, inputs, cache=cache), validation.label),
+        train=Sample(make_inputs(train, inputs, cache=cache, memory=memory), train.label),
+        validation=Sample(make_inputs(validation, inputs, cache=cache, memory=memory), validation.label),
         signal=signal,
         redraw=redraw,
     )

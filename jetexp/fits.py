@@ -13,14 +13,15 @@ import numpy.typing as npt
 from jetexp.evaluation.calibration import apply_temperature, fit_temperature
 from jetexp.evaluation.report import Evaluation
 from jetexp.experiment import Experiment
-from jetexp.images import make_images
-from jetexp.inputs import Inputs, InputSettings, make_inputs
+from jetexp.inputs import Inputs, InputSettings, LazyArray, make_inputs, number_of_jets, some_inputs
+from jetexp.jets.collection import JETS_PER_BLOCK
+from jetexp.jets.sample import Jets
 from jetexp.parts import JetParts
-from jetexp.recording import evaluated, record_evaluation, served_settings
+from jetexp.recording import evaluated, raw_images, record_evaluation, served_settings
 from jetexp.serving import ServedSettings
 from jetexp.tagger_fit import TaggerFit
 from jetexp.taggers.catalogue import build_ensemble, input_settings
-from jetexp.taggers.classical import fit_classical, importance
+from jetexp.taggers.classical import ClassicalTagger, fit_classical, importance
 from jetexp.taggers.settings import CLASSICAL, BoostedTreesSettings
 from jetexp.tracking import MlflowRecorder
 from jetexp.training import History, predict
@@ -138,7 +139,8 @@ class TaggerFits:
         -------
         dict of str to ndarray of float32, first axis N
         """
-        return make_inputs(getattr(self.jets, name), inputs, cache=self.cache)
+        memory = self.experiment.memory_of_part
+        return make_inputs(getattr(self.jets, name), inputs, cache=self.cache, memory=memory)
 
     def served(self, one: TaggerFit) -> ServedSettings:
         """Say what a network needs to be served.
@@ -155,9 +157,9 @@ class TaggerFits:
         changes = {"tagger": one.tagger, "images": one.images}
         return served_settings(self.experiment.model_copy(update=changes))
 
-    def raw_images(self) -> Float:
-        """Make the test jets' images as they come from a client, to sum those misidentified."""
-        return make_images(self.jets.test, served_settings(self.experiment).raw_images)
+    def raw_images(self) -> LazyArray:
+        """Give the test jets' images as they come from a client, to sum those misidentified."""
+        return raw_images(self.jets.test, served_settings(self.experiment))
 
 
 def fit_classical_tagger(shared: TaggerFits, one: TaggerFit) -> FinalFit:
@@ -187,17 +189,19 @@ def fit_classical_tagger(shared: TaggerFits, one: TaggerFit) -> FinalFit:
     with shared.parent.child(shared.run_names(one)[0]) as child:
         child.parameters({"seed": one.seed, **settings.model_dump(mode="json", exclude_none=True)})
         inputs = input_settings(settings, one.images)
-        train, validation, test = (
-            next(iter(shared.part(name, inputs).values())).reshape(len(getattr(jets, name)), -1)
-            for name in ("train", "validation", "test")
+        fewer = {
+            name: _evenly(getattr(jets, name), settings.maximum_jets) for name in ("train", "validation")
+        }
+        train, validation = (
+            _columns(make_inputs(part, inputs, cache=shared.cache)) for part in fewer.values()
         )
         signal = experiment.classes.index(experiment.signal)
         tagger = fit_classical(
             settings,
             train,
-            jets.train.label,
+            fewer["train"].label,
             validation,
-            jets.validation.label,
+            fewer["validation"].label,
             classes=len(experiment.classes),
             signal=signal,
             seed=one.seed,
@@ -206,13 +210,32 @@ def fit_classical_tagger(shared: TaggerFits, one: TaggerFit) -> FinalFit:
             drops = importance(
                 tagger,
                 validation,
-                jets.validation.label,
+                fewer["validation"].label,
                 settings.observables,
                 signal=signal,
                 seed=one.seed,
             )
             child.result("importance", drops)
-        return scored(shared, child, None, tagger.scores(validation), tagger.scores(test))
+        scores = (_scores(tagger, shared.part(name, inputs)) for name in ("validation", "test"))
+        return scored(shared, child, None, *scores)
+
+
+def _evenly(jets: Jets, number: int) -> Jets:
+    """Choose jets evenly over the sample, if there are more."""
+    if len(jets) <= number:
+        return jets
+    return jets.take(np.linspace(0, len(jets) - 1, number).astype(np.int64))
+
+
+def _columns(inputs: Inputs, which: slice = slice(None)) -> Float:
+    """Bring the one input of a classical tagger to one row a jet."""
+    (values,) = some_inputs(inputs, which).values()
+    return values.reshape(len(values), -1)
+
+
+def _scores(tagger: ClassicalTagger, inputs: Inputs) -> Float:
+    starts = range(0, number_of_jets(inputs), JETS_PER_BLOCK)
+    return np.concatenate([tagger.scores(_columns(inputs, slice(n, n + JETS_PER_BLOCK))) for n in starts])
 
 
 def scored(
@@ -222,7 +245,7 @@ def scored(
     validation_scores: Float,
     test_scores: Float,
     *,
-    raw: Float | None = None,
+    raw: LazyArray | None = None,
     history: History | None = None,
     served: ServedSettings | None = None,
 ) -> FinalFit:
@@ -238,7 +261,7 @@ def scored(
         What was fitted; None for a classical tagger.
     validation_scores, test_scores : ndarray of float32, shape (N, classes)
         What it says of the jets.
-    raw : ndarray of float32, shape (N, pixels, pixels, 1), optional
+    raw : LazyArray, shape (N, pixels, pixels), optional
         The test jets' raw images, to sum those misidentified.
     history : History, optional
         How the fit went.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,55 +12,112 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
-from jetexp.inputs import Inputs
+from jetexp.inputs import LazyArray, some_inputs
 from jetexp.taggers.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from jetexp.training import Parts
 
-__all__ = ["MovingAverage", "compile_network", "inputs_of_epochs", "judged", "targets"]
+__all__ = ["MovingAverage", "compile_network", "judged", "pieces_of_epochs", "targets"]
 
 # a probability of exactly zero has no logarithm; Keras clips its own loss at the same value
 SMALLEST_PROBABILITY = 1e-7
+# jets of a piece where inputs are not in memory, and neighbours that stay together in it
+PIECE = 128 * 160
+RUN = 64
 
 
-def inputs_of_epochs(parts: Parts, settings: TrainingSettings, seed: int) -> Iterator[Inputs]:
-    """Give the training jets' inputs for each epoch, drawn anew while the epoch before runs.
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Training jets to be shown one behind the other.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 0.
+    last : bool
+        Whether the epoch ends with this piece.
+    jets : ndarray of int64, shape (n,)
+        Which training jets, in the order in which they are shown.
+    inputs : dict of str to ndarray of float32, first axis n
+        What the network takes of them, in that order.
+    """
+
+    epoch: int
+    last: bool
+    jets: npt.NDArray[np.int64]
+    inputs: dict[str, npt.NDArray[np.float32]]
+
+
+def pieces_of_epochs(parts: Parts, settings: TrainingSettings, seed: int) -> Iterator[Piece]:
+    """Give the training jets of each epoch, shuffled, made while the network is shown those before.
+
+    Inputs that are in memory come as one piece an epoch. Of others, a piece holds some ten thousand jets,
+    runs of neighbours from all over the sample, drawn anew each epoch.
 
     Parameters
     ----------
     parts : Parts
         The training jets, and how their inputs are drawn again.
     settings : TrainingSettings
-        Number of epochs, and augmentation; without it the inputs are always the same.
+        Number of epochs, and augmentation; without it the inputs of a jet are always the same.
     seed : int
-        Of the augmentation.
+        Of shuffling and augmentation.
 
     Yields
     ------
-    dict of str to ndarray
-        Inputs of all training jets, in their order.
+    Piece
+        Epoch by epoch.
 
     Raises
     ------
     ValueError
         If there is augmentation, but no way to draw inputs again.
     """
-    redraw, augmentation = parts.redraw, settings.augmentation
-    if augmentation is None:
-        for _ in range(settings.epochs):
-            yield parts.train.inputs
-        return
-    if redraw is None:
+    augmentation = settings.augmentation
+    if augmentation is not None and parts.redraw is None:
         raise ValueError("these parts cannot be augmented: they have no redraw")
+    lazy = any(isinstance(values, LazyArray) for values in parts.train.inputs.values())
     rng = np.random.default_rng(seed)
-    with ThreadPoolExecutor(1, "augmentation") as pool:
-        drawn = pool.submit(redraw, augmentation, rng)
-        for left in reversed(range(settings.epochs)):
-            inputs = drawn.result()
-            if left:
-                drawn = pool.submit(redraw, augmentation, rng)
-            yield inputs
+
+    def made(epoch: int, last: bool, jets: npt.NDArray[np.int64]) -> Piece:
+        # neighbours are read together, and shuffled only then
+        ordered = np.sort(jets) if lazy else np.arange(len(parts.train))
+        if augmentation is None or parts.redraw is None:
+            inputs = some_inputs(parts.train.inputs, jets if not lazy else ordered)
+            places = None if not lazy else np.searchsorted(ordered, jets)
+        else:
+            inputs = parts.redraw(augmentation, rng, ordered if lazy else None)
+            places = np.searchsorted(ordered, jets)
+        if places is not None:
+            inputs = {name: values[places] for name, values in inputs.items()}
+        return Piece(epoch, last, jets, inputs)
+
+    plan = _plan(len(parts.train), settings.epochs, seed, in_runs=lazy)
+    with ThreadPoolExecutor(1, "inputs") as pool:
+        coming = (pool.submit(made, *piece) for piece in plan)
+        ahead = next(coming)
+        for following in coming:
+            yield ahead.result()
+            ahead = following
+        yield ahead.result()
+
+
+def _plan(
+    number: int, epochs: int, seed: int, *, in_runs: bool
+) -> Iterator[tuple[int, bool, npt.NDArray[np.int64]]]:
+    """Say which jets make the pieces of each epoch."""
+    for epoch in range(epochs):
+        # Keras itself would shuffle alike in each call of `fit`
+        rng = np.random.default_rng((seed, epoch))
+        if not in_runs:
+            yield epoch, True, rng.permutation(number)
+            continue
+        runs = rng.permutation(-(-number // RUN))
+        order = (runs[:, None] * RUN + np.arange(RUN)).ravel()
+        order = order[order < number]
+        for start in range(0, number, PIECE):
+            yield epoch, start + PIECE >= number, rng.permutation(order[start : start + PIECE])
 
 
 def targets(parts: Parts, settings: TrainingSettings, *, classes: int) -> npt.NDArray[Any]:

@@ -13,6 +13,8 @@ import numpy as np
 
 __all__ = ["main"]
 
+BLOCK = 10_000
+
 
 def main(model: str, images: str, scores: str) -> None:
     """Load a model, score images, and make sure whose code did it.
@@ -31,7 +33,10 @@ def main(model: str, images: str, scores: str) -> None:
     if "jetexp" in sys.modules:
         raise SystemExit("jetexp was imported before the model was loaded")
     tagger = mlflow.pyfunc.load_model(model)
-    answer = np.asarray(tagger.predict(np.load(images, allow_pickle=False)), dtype=np.float32)
+    given = np.load(images, mmap_mode="r", allow_pickle=False)
+    answer = np.concatenate(
+        [tagger.predict(np.array(given[start : start + BLOCK])) for start in range(0, len(given), BLOCK)]
+    ).astype(np.float32)
     code = sys.modules.get("jetexp")
     if code is not None and not Path(str(code.__file__)).is_relative_to(Path(model).resolve()):
         raise SystemExit(f"the model ran the code of {code.__file__}, not its own")

@@ -116,6 +116,7 @@ def blocks(jets: Jets, settings: GeometrySettings, jets_at_once: int) -> Iterato
         total = sums(jet, pt, stop - start)
         eta, phi = _moved(jet, eta, phi, pt, total, settings)
         yield Block(slice(start, stop), jet, eta, phi, pt, charge, total)
+        jets.release()
 
 
 def sums(jet: Index, values: Float | None, number: int) -> Float:

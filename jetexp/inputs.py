@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +18,7 @@ from jetexp.jets.observables import Observable, make_observables
 from jetexp.jets.sample import Jets
 from jetexp.settings import Settings
 
-__all__ = ["InputSettings", "Inputs", "make_inputs", "number_of_jets"]
-
-Inputs = dict[str, npt.NDArray[np.float32]]
+__all__ = ["InputSettings", "Inputs", "LazyArray", "make_inputs", "number_of_jets", "some_inputs"]
 
 
 class InputSettings(Settings):
@@ -48,7 +50,45 @@ class InputSettings(Settings):
         return self.images is not None and self.images.need_charge
 
 
-def make_inputs(jets: Jets, settings: InputSettings, *, cache: Path | None = None) -> Inputs:
+@dataclass(frozen=True, eq=False)
+class LazyArray:
+    """An array of what a network takes that is made from jets when it is looked at.
+
+    Attributes
+    ----------
+    jets : Jets
+        N jets.
+    make : callable
+        From jets to an array, first axis jets; must give the same for each jet, whatever stands beside it.
+    shape : tuple of int
+        N and the shape for one jet.
+    """
+
+    jets: Jets
+    make: Callable[[Jets], npt.NDArray[np.float32]]
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, which: slice | npt.NDArray[np.int64] | Sequence[int]) -> npt.NDArray[np.float32]:
+        """Make the entries of some jets."""
+        if isinstance(which, slice) and which.step in (None, 1):
+            start, stop, _ = which.indices(len(self.jets))
+            made = self.make(self.jets.between(start, max(start, stop)))
+        else:
+            index = which if isinstance(which, slice) else np.asarray(which)
+            made = self.make(self.jets.take(index))
+        self.jets.release()
+        return made
+
+
+Inputs = Mapping[str, npt.NDArray[np.float32] | LazyArray]
+
+
+def make_inputs(
+    jets: Jets, settings: InputSettings, *, cache: Path | None = None, memory: float | None = None
+) -> Inputs:
     """Make a tagger's inputs, the same way for training, scoring and serving.
 
     Parameters
@@ -60,10 +100,13 @@ def make_inputs(jets: Jets, settings: InputSettings, *, cache: Path | None = Non
     cache : Path, optional
         Folder in which observables that take long are kept; see
         :func:`jetexp.jets.observables.make_observables`.
+    memory : float, optional
+        Bytes that the inputs may take; beyond, images and constituents are made when they are looked at.
+        By default there is no limit.
 
     Returns
     -------
-    dict of str to ndarray of float32, first axis N
+    dict of str to ndarray of float32 or LazyArray, first axis N
         By the name of the input.
 
     Raises
@@ -71,13 +114,23 @@ def make_inputs(jets: Jets, settings: InputSettings, *, cache: Path | None = Non
     JetexpError
         If an input needs charges, and the jets have none.
     """
-    inputs: Inputs = {}
+    makers: dict[str, Callable[[Jets], npt.NDArray[np.float32]]] = {}
     if settings.images is not None:
-        inputs["image"] = make_images(jets, settings.images)
-    if settings.observables:
-        inputs["observables"] = make_observables(jets, settings.observables, cache=cache)
+        makers["image"] = partial(make_images, settings=settings.images)
     if settings.constituents is not None:
-        inputs["constituents"] = make_constituents(jets, settings.constituents)
+        makers["constituents"] = partial(make_constituents, settings=settings.constituents)
+    # what is wrong with these jets is told now, and the shapes are known
+    shapes = {name: make(jets.between(0, 0)).shape[1:] for name, make in makers.items()}
+    size = len(jets) * sum(4 * math.prod(shape) for shape in shapes.values())
+    lazy = memory is not None and size > memory
+    inputs: dict[str, npt.NDArray[np.float32] | LazyArray] = {}
+    for name in ("image", "observables", "constituents"):
+        if name in makers:
+            make = makers[name]
+            inputs[name] = LazyArray(jets, make, (len(jets), *shapes[name])) if lazy else make(jets)
+        elif name == "observables" and settings.observables:
+            # few numbers a jet, and some of them take long: always in memory
+            inputs[name] = make_observables(jets, settings.observables, cache=cache)
     return inputs
 
 
@@ -95,3 +148,20 @@ def number_of_jets(inputs: Inputs) -> int:
         The length of their first axis.
     """
     return len(next(iter(inputs.values())))
+
+
+def some_inputs(inputs: Inputs, which: slice | npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
+    """Take the inputs of some jets, into memory.
+
+    Parameters
+    ----------
+    inputs : dict of str to ndarray or LazyArray
+        As made by :func:`make_inputs`.
+    which : slice or ndarray of int64
+        Which jets.
+
+    Returns
+    -------
+    dict of str to ndarray of float32
+    """
+    return {name: values[which] for name, values in inputs.items()}

@@ -8,7 +8,7 @@ from jetexp.evaluation.calibration import apply_temperature, fit_temperature, re
 from jetexp.evaluation.correlation import correlation_image
 from jetexp.evaluation.report import discriminant
 from jetexp.evaluation.sculpting import mass_sculpting, rejection_against_pt
-from jetexp.inputs import make_inputs
+from jetexp.inputs import make_inputs, some_inputs
 from jetexp.plots import gallery
 from jetexp.recorder_protocol import Recorder
 from jetexp.taggers.catalogue import input_settings
@@ -24,6 +24,8 @@ __all__ = ["record_inspection"]
 
 # jets that the gradients are averaged over
 SALIENCY_JETS = 2000
+# jets that pixels are correlated with the score over, at least, if there are as many
+CORRELATED_JETS = 50_000
 
 
 def record_inspection(recorder: Recorder, shared: TaggerFits, best: FinalFit) -> None:
@@ -62,7 +64,7 @@ def _record_calibration(
     """Record how well probabilities are met, as they are and with a temperature from validation."""
     experiment, jets = shared.experiment, shared.jets
     inputs = input_settings(experiment.tagger, experiment.images)
-    validation = predict(network, make_inputs(jets.validation, inputs, cache=shared.cache))
+    validation = predict(network, shared.part("validation", inputs))
     temperature = fit_temperature(validation, jets.validation.label)
     scaled = apply_temperature(best.scores, temperature)
     curves = {
@@ -83,14 +85,16 @@ def _record_pixels(
     settings = input_settings(experiment.tagger, experiment.images)
     if settings.images is None:
         return
-    inputs = make_inputs(shared.jets.test, settings, cache=shared.cache)
-    score = discriminant(best.scores, experiment.classes, experiment.signal)
+    # evenly over the sample, whose classes may stand one behind the other
+    each = max(1, len(shared.jets.test) // CORRELATED_JETS)
+    some = shared.jets.test.take(slice(None, None, each))
+    inputs = some_inputs(make_inputs(some, settings), slice(None))
+    score = discriminant(best.scores, experiment.classes, experiment.signal)[::each]
     half_width, compressed = settings.images.half_width, settings.images.compress
     first = inputs["image"][..., 0]
     recorder.figure(
         "correlation", gallery.correlation(correlation_image(first, score), half_width, compressed=compressed)
     )
-    # evenly over the sample, whose classes may stand one behind the other
-    some = slice(None, None, max(1, len(first) // SALIENCY_JETS))
-    saliency = mean_saliency(network, {name: values[some] for name, values in inputs.items()}, signal=signal)
+    fewer = some_inputs(inputs, slice(None, None, max(1, len(first) // SALIENCY_JETS)))
+    saliency = mean_saliency(network, fewer, signal=signal)
     recorder.figure("saliency", gallery.saliency(saliency, half_width, compressed=compressed))

@@ -10,6 +10,7 @@ import numpy as np
 
 from jetexp.errors import JetexpError
 from jetexp.experiment import Experiment, SplitSettings
+from jetexp.jets.collection import selected
 from jetexp.jets.load import load_jets
 from jetexp.jets.sample import Jets, jet_hash, split_fraction
 
@@ -45,7 +46,9 @@ class JetParts:
                     )
 
 
-def split(jets: Jets, settings: SplitSettings, *, with_test: bool) -> tuple[Jets, Jets, Jets]:
+def split(
+    jets: Jets, settings: SplitSettings, *, with_test: bool, scratch: Path | None = None
+) -> tuple[Jets, Jets, Jets]:
     """Split jets by a stable hash of their content.
 
     Parameters
@@ -56,6 +59,8 @@ def split(jets: Jets, settings: SplitSettings, *, with_test: bool) -> tuple[Jets
         Fractions and seed.
     with_test : bool
         Whether a test part is split off.
+    scratch : Path, optional
+        Where jets that are too many for the memory are kept; see :func:`jetexp.jets.collection.collect`.
 
     Returns
     -------
@@ -65,10 +70,15 @@ def split(jets: Jets, settings: SplitSettings, *, with_test: bool) -> tuple[Jets
     fraction = split_fraction(jets, settings.seed)
     is_validation = fraction < settings.validation
     is_test = (fraction >= 1 - settings.test) if with_test else np.zeros(len(jets), dtype=bool)
-    return jets.take(~is_validation & ~is_test), jets.take(is_validation), jets.take(is_test)
+    train, validation, test = (
+        selected(jets, which, scratch) for which in (~is_validation & ~is_test, is_validation, is_test)
+    )
+    return train, validation, test
 
 
-def load_test_jets(experiment: Experiment, folder: Path, *, workers: int | None = None) -> Jets:
+def load_test_jets(
+    experiment: Experiment, folder: Path, *, workers: int | None = None, scratch: Path | None = None
+) -> Jets:
     """Make or read the jets that the experiment tests on.
 
     Parameters
@@ -79,6 +89,8 @@ def load_test_jets(experiment: Experiment, folder: Path, *, workers: int | None 
         Where generated jets are kept.
     workers : int, optional
         Processes that generate; by default one a core.
+    scratch : Path, optional
+        Where jets that are too many for the memory are kept; see :func:`jetexp.jets.collection.collect`.
 
     Returns
     -------
@@ -86,12 +98,14 @@ def load_test_jets(experiment: Experiment, folder: Path, *, workers: int | None 
         The test part.
     """
     if experiment.test is not None:
-        return load_jets(experiment.test, experiment.classes, folder, workers=workers)
-    jets = load_jets(experiment.jets, experiment.classes, folder, workers=workers)
-    return split(jets, experiment.split, with_test=True)[2]
+        return load_jets(experiment.test, experiment.classes, folder, workers=workers, scratch=scratch)
+    jets = load_jets(experiment.jets, experiment.classes, folder, workers=workers, scratch=scratch)
+    return split(jets, experiment.split, with_test=True, scratch=scratch)[2]
 
 
-def load_parts(experiment: Experiment, folder: Path, *, workers: int | None = None) -> JetParts:
+def load_parts(
+    experiment: Experiment, folder: Path, *, workers: int | None = None, scratch: Path | None = None
+) -> JetParts:
     """Make or read an experiment's jets, and split them.
 
     Parameters
@@ -102,6 +116,8 @@ def load_parts(experiment: Experiment, folder: Path, *, workers: int | None = No
         Where generated jets are kept.
     workers : int, optional
         Processes that generate; by default one a core.
+    scratch : Path, optional
+        Where jets that are too many for the memory are kept; see :func:`jetexp.jets.collection.collect`.
 
     Returns
     -------
@@ -114,18 +130,19 @@ def load_parts(experiment: Experiment, folder: Path, *, workers: int | None = No
     JetexpError
         If the jets cannot be made or read, or a part lacks jets of a class.
     """
-    jets = load_jets(experiment.jets, experiment.classes, folder, workers=workers)
+    jets = load_jets(experiment.jets, experiment.classes, folder, workers=workers, scratch=scratch)
     own_test = experiment.test is not None
-    train, validation, test = split(jets, experiment.split, with_test=not own_test)
+    train, validation, test = split(jets, experiment.split, with_test=not own_test, scratch=scratch)
     if experiment.train_per_class is not None:
-        train = first_of_each_class(train, experiment.train_per_class)
+        train = first_of_each_class(train, experiment.train_per_class, scratch)
     if own_test:
-        test = load_test_jets(experiment, folder, workers=workers)
-        train, validation = _without(train, test, "train"), _without(validation, test, "validation")
+        test = load_test_jets(experiment, folder, workers=workers, scratch=scratch)
+        train = _without(train, test, "train", scratch)
+        validation = _without(validation, test, "validation", scratch)
     return JetParts(train, validation, test)
 
 
-def first_of_each_class(jets: Jets, number: int) -> Jets:
+def first_of_each_class(jets: Jets, number: int, scratch: Path | None = None) -> Jets:
     """Keep the first jets of each class.
 
     Parameters
@@ -152,12 +169,12 @@ def first_of_each_class(jets: Jets, number: int) -> Jets:
                 f"{count} of class {name!r}: take more jets, or ask for fewer."
             )
     first = [np.flatnonzero(jets.label == label)[:number] for label in range(len(jets.classes))]
-    return jets.take(np.sort(np.concatenate(first)))
+    return selected(jets, np.sort(np.concatenate(first)), scratch)
 
 
-def _without(jets: Jets, test: Jets, name: str) -> Jets:
+def _without(jets: Jets, test: Jets, name: str, scratch: Path | None) -> Jets:
     known = np.isin(jet_hash(jets), jet_hash(test))
     if known.any():
         logger.warning("%d jets of the %s part stand in the test sample too: left out", known.sum(), name)
-        return jets.take(~known)
+        return selected(jets, ~known, scratch)
     return jets

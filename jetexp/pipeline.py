@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from jetexp.evaluation.report import Evaluation, Summary, summarise
 from jetexp.evaluation.seeds import SeedComparison
 from jetexp.experiment import Experiment
+from jetexp.files import scratch_folder
 from jetexp.fit_store import FitStore, search_key
 from jetexp.fit_task import training_parts
 from jetexp.fits import FinalFit, TaggerFits, ensemble_of, fit_classical_tagger, with_temperature
@@ -123,14 +125,21 @@ def run_experiment(
     started = time.perf_counter()
     check_reachable()
     variants = {name: experiment.variant(name) for name in experiment.variants} or {"": experiment}
-    # jets are made before a run is opened: what stands in their way leaves no failed run behind
-    jets = {name: load_parts(one, jets_folder, workers=workers) for name, one in variants.items()}
-    with open_parent(
-        experiment.name,
-        experiment.name,
-        served=served_settings(experiment),
-        description=experiment.description,
-    ) as parent:
+    with ExitStack() as stack:
+        scratch = stack.enter_context(scratch_folder(jets_folder))
+        # jets are made before a run is opened: what stands in their way leaves no failed run behind
+        jets = {
+            name: load_parts(one, jets_folder, workers=workers, scratch=scratch)
+            for name, one in variants.items()
+        }
+        parent = stack.enter_context(
+            open_parent(
+                experiment.name,
+                experiment.name,
+                served=served_settings(experiment),
+                description=experiment.description,
+            )
+        )
         _record_inputs(parent, experiment, next(iter(jets.values())))
         results: list[TaggerResult] = []
         comparisons: dict[str, SeedComparison] = {}
@@ -195,7 +204,9 @@ def _new_search(shared: TaggerFits) -> SearchResult:
     experiment, jets = shared.experiment, shared.jets
     inputs = input_settings(experiment.tagger, experiment.images)
     signal = experiment.classes.index(experiment.signal)
-    parts = training_parts(jets.train, jets.validation, inputs, signal, shared.cache)
+    parts = training_parts(
+        jets.train, jets.validation, inputs, signal, shared.cache, experiment.memory_of_part
+    )
 
     def judge_trial(child: Recorder, network: keras.Model, scores: Float) -> None:
         record_evaluation(child, evaluated(experiment, scores, parts.validation.label, part="validation"))

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from jetexp.compare import find_run
 from jetexp.errors import ModelError
 from jetexp.evaluation.report import Evaluation
 from jetexp.experiment import Experiment
 from jetexp.fits import FinalFit
-from jetexp.images import make_images
+from jetexp.jets.collection import JETS_PER_BLOCK
 from jetexp.jets.sample import Jets
 from jetexp.mlflow_store import connect
 from jetexp.parts import load_test_jets
-from jetexp.recording import evaluated, served_settings
+from jetexp.recording import evaluated, raw_images, served_settings
 from jetexp.registry import TestSample, Verdict, champion_of, judge, model_of_run, register
-from jetexp.serving import load_tagger, probabilities
+from jetexp.serving import ServedSettings, load_tagger, probabilities
 from jetexp.tracking import MlflowRecorder, git_tags
 
+if TYPE_CHECKING:
+    import keras
+
 __all__ = ["promote_run", "register_best"]
+
+Float = npt.NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +67,7 @@ def register_best(
         # raw images carry no charges: such a tagger is measured, and not served
         return None, None
     sample = _test_sample(experiment, test)
-    offline = probabilities(best.network, sample.images, served_settings(experiment))
+    offline = _offline(best.network, sample, served_settings(experiment))
     served = evaluated(experiment, offline, sample.label, part="served")
     parent.metrics(served.metrics())
     parent.result("served_evaluation", served.to_dict())
@@ -154,7 +163,7 @@ def promote_run(
         version,
         sample,
         experiment.gate,
-        offline=probabilities(network, sample.images, served),
+        offline=_offline(network, sample, served),
         new_test_sample=new_test_sample,
     )
     MlflowRecorder(client, run).result("gate", verdict.to_dict())
@@ -163,11 +172,19 @@ def promote_run(
 
 def _test_sample(experiment: Experiment, test: Jets) -> TestSample:
     return TestSample(
-        images=make_images(test, served_settings(experiment).raw_images)[..., 0],
+        images=raw_images(test, served_settings(experiment)),
         label=test.label,
         classes=experiment.classes,
         signal=experiment.signal,
         fingerprint=test.fingerprint,
+    )
+
+
+def _offline(network: keras.Model, sample: TestSample, served: ServedSettings) -> Float:
+    """Score raw images in this process, some at a time."""
+    starts = range(0, len(sample.label), JETS_PER_BLOCK)
+    return np.concatenate(
+        [probabilities(network, sample.images[start : start + JETS_PER_BLOCK], served) for start in starts]
     )
 
 

@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from jetexp.evaluation.report import Evaluation, evaluate
 from jetexp.experiment import Experiment
+from jetexp.images import make_images
+from jetexp.inputs import LazyArray
+from jetexp.jets.sample import Jets
 from jetexp.plots import gallery
 from jetexp.recorder_protocol import Recorder
 from jetexp.serving import ServedSettings
@@ -18,7 +21,7 @@ from jetexp.training import History
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["evaluated", "record_evaluation", "record_figures", "served_settings"]
+__all__ = ["evaluated", "raw_images", "record_evaluation", "record_figures", "served_settings"]
 
 Float = npt.NDArray[np.float32]
 
@@ -43,13 +46,35 @@ def served_settings(experiment: Experiment) -> ServedSettings:
     )
 
 
+def raw_images(jets: Jets, served: ServedSettings) -> LazyArray:
+    """Give jets' images as they come from a client, made when they are looked at.
+
+    Parameters
+    ----------
+    jets : Jets
+        N jets.
+    served : ServedSettings
+        Says what a client sends.
+
+    Returns
+    -------
+    LazyArray, shape (N, pixels, pixels)
+        In GeV; first axis eta, second phi.
+    """
+
+    def make(some: Jets) -> Float:
+        return make_images(some, served.raw_images)[..., 0]
+
+    return LazyArray(jets, make, (len(jets), served.pixels, served.pixels))
+
+
 def evaluated(
     experiment: Experiment,
     scores: Float,
     label: npt.NDArray[np.int64],
     *,
     part: str,
-    images: Float | None = None,
+    images: LazyArray | None = None,
 ) -> Evaluation:
     """Evaluate scores of the experiment's classes.
 
@@ -63,7 +88,7 @@ def evaluated(
         True classes.
     part : str
         "validation", "test" or "served".
-    images : ndarray of float32, shape (N, pixels, pixels, 1), optional
+    images : LazyArray, shape (N, pixels, pixels), optional
         Raw images, to sum those misidentified.
 
     Returns

@@ -25,6 +25,7 @@ from jetexp.errors import ModelError
 from jetexp.evaluation.report import PairedComparison, compare_paired, discriminant
 from jetexp.experiment import GateSettings
 from jetexp.gate import Decision, decide
+from jetexp.inputs import LazyArray
 from jetexp.mlflow_store import StoreError, delivered, masked
 
 __all__ = ["TestSample", "Verdict", "champion_of", "judge", "model_of_run", "register"]
@@ -44,7 +45,7 @@ class TestSample:
 
     Attributes
     ----------
-    images : ndarray of float32, shape (N, pixels, pixels)
+    images : ndarray of float32 or LazyArray, shape (N, pixels, pixels)
         Raw images, GeV.
     label : ndarray of int64, shape (N,)
         True classes.
@@ -58,7 +59,7 @@ class TestSample:
 
     __test__ = False  # not a test, whatever pytest thinks of the name
 
-    images: Float
+    images: Float | LazyArray
     label: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     signal: str
@@ -309,7 +310,9 @@ def _same_task(name: str, champion: ModelVersion | None, sample: TestSample) -> 
         )
 
 
-def _scored(name: str, candidate: str, champion: str | None, images: Float) -> tuple[Float, Float | None]:
+def _scored(
+    name: str, candidate: str, champion: str | None, images: Float | LazyArray
+) -> tuple[Float, Float | None]:
     """Score the images with candidate and champion, at once: most of the time goes into starting."""
     with ThreadPoolExecutor(2) as pool:
         ours = pool.submit(score_apart, f"models:/{name}/{candidate}", images)

@@ -58,6 +58,7 @@ CODE = (
     "images.py",
     "inputs.py",
     "jets/__init__.py",
+    "jets/collection.py",
     "jets/observables.py",
     "jets/pixels.py",
     "jets/sample.py",

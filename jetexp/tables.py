@@ -15,11 +15,12 @@ from jetexp.sentences import sentence
 
 if TYPE_CHECKING:
     from jetexp.compare import Comparison
+    from jetexp.file_summary import FileSummary
     from jetexp.pipeline import Outcome
     from jetexp.registry import Verdict
     from jetexp.results import TaggerResult
 
-__all__ = ["print_comparison", "print_outcome", "print_verdict"]
+__all__ = ["print_comparison", "print_file", "print_outcome", "print_verdict"]
 
 COLUMNS = {
     "accuracy": "accuracy",
@@ -150,3 +151,38 @@ def print_comparison(comparison: Comparison) -> None:
         cells = (cell.replace(" (seeds", "\n(seeds") for cell in _cells(run.numbers))
         table.add_row(run.name, *cells, run.part)
     _console().print(table)
+
+
+def print_file(name: str, summary: FileSummary) -> None:
+    """Print what a file of jets holds.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    summary : FileSummary
+        Of :func:`jetexp.file_summary.summarise_file`.
+    """
+    console = _console()
+    table = Table(title=f"{name}: {summary.form}, {summary.jets} jets", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("class", no_wrap=True)
+    headings = (
+        "jets read",
+        "pT (GeV): least",
+        "median",
+        "largest",
+        "median mass (GeV)",
+        "constituents",
+        "most",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for one in summary.classes:
+        mean, most = one.constituents
+        numbers = (*(f"{value:.4g}" for value in (*one.pt, one.mass)), f"{mean:.1f}", str(most))
+        table.add_row(one.name, str(one.jets), *numbers)
+    console.print(table)
+    for text in summary.assumptions:
+        console.print(f"Assumed: {text}")
+    for reason, count in summary.dropped.items():
+        console.print(f"Left out: {count} jets, {reason}.")

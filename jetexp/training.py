@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from jetexp.augmentation import AugmentationSettings
 from jetexp.errors import JetexpError
-from jetexp.inputs import Inputs, number_of_jets
+from jetexp.inputs import Inputs, number_of_jets, some_inputs
 from jetexp.recorder_protocol import Recorder
 from jetexp.taggers.settings import TrainingSettings
 
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["History", "Parts", "Sample", "devices", "fit", "network_summary", "predict"]
 
 logger = logging.getLogger(__name__)
+
+# jets whose inputs are made together where they are not in memory
+SCORED_AT_ONCE = 16_384
+
+
+Redraw = Callable[
+    [AugmentationSettings, np.random.Generator, npt.NDArray[np.int64] | None],
+    dict[str, npt.NDArray[np.float32]],
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +78,14 @@ class Parts:
     signal : int
         Index of the signal class, for ``val_auc``.
     redraw : callable, optional
-        Makes the training jets' inputs again from jets that were changed at random.
+        Makes the inputs of all training jets again, or of those of an index, from jets that were changed at
+        random.
     """
 
     train: Sample
     validation: Sample
     signal: int
-    redraw: Callable[[AugmentationSettings, np.random.Generator], Inputs] | None = None
+    redraw: Redraw | None = None
 
     def __post_init__(self) -> None:
         for name in ("train", "validation"):
@@ -157,10 +167,12 @@ def predict(network: keras.Model, inputs: Inputs, batch_size: int = 1024) -> npt
     number = number_of_jets(inputs)
     scores = np.zeros((number, network.output_shape[-1]), dtype=np.float32)
     # called, not `predict`, which first compiles for about a second: longer than most samples take
-    for start in range(0, number, batch_size):
-        batch = slice(start, start + batch_size)
-        answer = network({name: values[batch] for name, values in inputs.items()}, training=False)
-        scores[batch] = keras.ops.convert_to_numpy(answer)
+    for start in range(0, number, SCORED_AT_ONCE):
+        some = some_inputs(inputs, slice(start, min(start + SCORED_AT_ONCE, number)))
+        for first in range(0, number_of_jets(some), batch_size):
+            batch = some_inputs(some, slice(first, first + batch_size))
+            answer = keras.ops.convert_to_numpy(network(batch, training=False))
+            scores[start + first : start + first + len(answer)] = answer
     return scores
 
 
@@ -209,8 +221,8 @@ def fit(
     from jetexp.fitting import (
         MovingAverage,
         compile_network,
-        inputs_of_epochs,
         judged,
+        pieces_of_epochs,
         targets,
     )
 
@@ -223,22 +235,25 @@ def fit(
     kept_weights: list[Any] = []
     with _bar(progress, description, settings.epochs) as advance:
         started = time.perf_counter()
-        for epoch, inputs in enumerate(inputs_of_epochs(parts, settings, seed)):
-            if settings.average:
+        told: list[tuple[int, dict[str, list[float]]]] = []
+        for piece in pieces_of_epochs(parts, settings, seed):
+            if settings.average and not told:
                 average.take_out()
-            # Keras itself would shuffle alike in each call of `fit`
-            order = np.random.default_rng((seed, epoch)).permutation(len(parts.train))
             fitted = network.fit(
-                {name: values[order] for name, values in inputs.items()},
-                target[order],
+                piece.inputs,
+                target[piece.jets],
                 batch_size=settings.batch_size,
                 shuffle=False,
                 verbose=0,
                 callbacks=[average] if settings.average else [],
             )
+            told.append((len(piece.jets), fitted.history))
+            if not piece.last:
+                continue
+            epoch, values = piece.epoch, _means(told)
+            told = []
             if settings.average:
                 average.put_in()
-            values = {name: float(fitted.history[name][0]) for name in ("loss", "accuracy")}
             scores = predict(network, parts.validation.inputs)
             _check_finite(values["loss"], scores, epoch, settings)
             values |= judged(scores, parts.validation.label, parts.signal)
@@ -269,6 +284,15 @@ def _bar(progress: Progress | None, description: str, epochs: int) -> Iterator[C
         yield lambda told: progress.update(bar, advance=1, rate=told)
     finally:
         progress.remove_task(bar)
+
+
+def _means(told: list[tuple[int, dict[str, list[float]]]]) -> dict[str, float]:
+    """Average what was told of the pieces of an epoch."""
+    jets = sum(number for number, _ in told)
+    return {
+        name: sum(number * float(history[name][0]) for number, history in told) / jets
+        for name in ("loss", "accuracy")
+    }
 
 
 def _check_finite(

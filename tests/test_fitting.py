@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from toys import toy_jets, toy_parts
 
+from jetexp import fitting
 from jetexp.augmentation import AugmentationSettings, augmented
+from jetexp.fit_task import training_parts
 from jetexp.images import ImageSettings, make_images
+from jetexp.inputs import InputSettings
 from jetexp.recorder_protocol import NullRecorder
 from jetexp.taggers.settings import TrainingSettings
 from jetexp.training import Parts, Sample, fit, predict
@@ -106,7 +109,7 @@ def test_each_epoch_takes_each_jet_once_in_another_order(parts):
 def test_inputs_are_drawn_anew_for_each_epoch_in_another_thread(parts):
     calls = []
 
-    def redraw(settings, rng):
+    def redraw(settings, rng, which):
         calls.append((settings, threading.current_thread(), rng.random()))
         return tagged(parts, len(calls))
 
@@ -122,7 +125,7 @@ def test_inputs_are_drawn_anew_for_each_epoch_in_another_thread(parts):
 
 
 def test_without_augmentation_nothing_is_drawn(parts):
-    def redraw(settings, rng):
+    def redraw(settings, rng, which):
         raise AssertionError("drawn")
 
     settled(linear_network(), Parts(parts.train, parts.validation, 1, redraw))
@@ -134,7 +137,7 @@ def test_parts_that_cannot_be_drawn_again_are_refused(parts):
 
 
 def test_what_goes_wrong_in_a_redraw_is_not_lost(parts):
-    def redraw(settings, rng):
+    def redraw(settings, rng, which):
         raise RuntimeError("no jets today")
 
     drawn = Parts(parts.train, parts.validation, 1, redraw)
@@ -147,7 +150,7 @@ def test_the_same_seed_gives_the_same_fit_with_augmentation_too():
     train, validation = jets.take(slice(0, NUMBER)), jets.take(slice(NUMBER, None))
     images = ImageSettings(pixels=6)
 
-    def redraw(settings, rng):
+    def redraw(settings, rng, which):
         return {"image": make_images(augmented(train, settings, rng), images)}
 
     drawn = Parts(
@@ -313,3 +316,49 @@ def test_probabilities_of_zero_have_a_loss(parts):
     history = settled(network, parts, **STANDSTILL).history
     wrong = (parts.validation.label == 1).mean()
     assert history.val_loss[0] == pytest.approx(-wrong * np.log(1e-7), rel=1e-4)
+
+
+@pytest.fixture
+def streamed(monkeypatch):
+    """Toy jets sorted by class, whose inputs are made in pieces of forty jets."""
+    monkeypatch.setattr(fitting, "PIECE", 40)
+    monkeypatch.setattr(fitting, "RUN", 4)
+    jets = toy_jets(130)
+    jets = jets.take(np.argsort(jets.label, kind="stable"))
+    inputs = InputSettings(images=ImageSettings(pixels=6))
+    return jets, training_parts(jets, toy_jets(40, seed=1), inputs, 1, None, memory=0)
+
+
+@pytest.mark.parametrize("augmentation", [None, AugmentationSettings(smear=0.1)])
+def test_a_streamed_epoch_shows_every_jet_once_and_well_mixed(streamed, augmentation):
+    jets, parts = streamed
+    settings = TrainingSettings(epochs=2, augmentation=augmentation)
+    pieces = list(fitting.pieces_of_epochs(parts, settings, 0))
+    assert [(piece.epoch, piece.last, len(piece.jets)) for piece in pieces] == [
+        (epoch, last, number)
+        for epoch in (0, 1)
+        for last, number in ((False, 40), (False, 40), (False, 40), (True, 10))
+    ]
+    images = make_images(jets, ImageSettings(pixels=6))
+    for piece in pieces:
+        same = np.array_equal(piece.inputs["image"], images[piece.jets])
+        assert same == (augmentation is None)
+        if len(piece.jets) == 40:
+            assert 5 <= parts.train.label[piece.jets].sum() <= 35
+    first, second = (np.concatenate([one.jets for one in pieces if one.epoch == epoch]) for epoch in (0, 1))
+    assert np.array_equal(np.sort(first), np.arange(130))
+    assert np.array_equal(np.sort(second), np.arange(130))
+    assert not np.array_equal(first, second)
+
+
+def test_a_streamed_fit_is_told_of_by_epoch_and_learns(streamed):
+    _, parts = streamed
+    network = linear_network(0)
+    done = settled(network, parts, epochs=30, learning_rate=0.05, batch_size=16)
+    assert done.history.epochs == 30
+    assert done.history.val_loss[-1] < 0.5 * done.history.val_loss[0]
+    # the loss of an epoch is that of all its jets
+    still = settled(linear_network(0), parts, learning_rate=1e-12, batch_size=16)
+    scores = predict(linear_network(0), parts.train.inputs)
+    expected = -np.log(scores[np.arange(130), parts.train.label]).mean()
+    assert still.history.loss[0] == pytest.approx(expected, rel=1e-4)

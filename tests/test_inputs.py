@@ -8,7 +8,7 @@ from toys import build_jets, toy_jets
 from jetexp.constituents import ConstituentSettings, make_constituents
 from jetexp.errors import JetexpError
 from jetexp.images import ImageSettings, make_images
-from jetexp.inputs import InputSettings, make_inputs, number_of_jets
+from jetexp.inputs import InputSettings, LazyArray, make_inputs, number_of_jets, some_inputs
 from jetexp.jets.observables import make_observables
 
 IMAGES, LISTS = ImageSettings(pixels=8), ConstituentSettings(constituents=6)
@@ -72,3 +72,20 @@ def test_no_jets_give_inputs_of_no_length():
         "constituents": (0, 6, 3),
     }
     assert number_of_jets(inputs) == 0
+
+
+@pytest.mark.parametrize("which", [slice(None), slice(3, 9), slice(7, 700), slice(None, None, 4), [5, 0, 5]])
+def test_what_does_not_fit_into_the_memory_is_made_when_it_is_looked_at(which):
+    jets = toy_jets(23)
+    settings = InputSettings(images=IMAGES, observables=("mass",), constituents=LISTS)
+    whole = make_inputs(jets, settings)
+    assert not any(isinstance(values, LazyArray) for values in whole.values())
+    lazy = make_inputs(jets, settings, memory=23 * 4 * (64 + 18) - 1)
+    assert list(lazy) == list(whole)
+    assert isinstance(lazy["image"], LazyArray)
+    assert isinstance(lazy["constituents"], LazyArray)
+    assert lazy["image"].shape == whole["image"].shape
+    for name, values in some_inputs(lazy, which).items():
+        np.testing.assert_array_equal(values, whole[name][which])
+    fits = make_inputs(jets, settings, memory=23 * 4 * (64 + 18))
+    assert not any(isinstance(values, LazyArray) for values in fits.values())

@@ -11,6 +11,7 @@ from jetexp.errors import JetexpError
 from jetexp.experiment import Experiment, SplitSettings
 from jetexp.experiment_file import override, read_experiment
 from jetexp.jets.sample import Jets, concatenate, jet_hash
+from jetexp.jets.settings import JetFileSettings
 from jetexp.jets.store import write_jets
 from jetexp.parts import load_parts, split
 
@@ -54,9 +55,7 @@ def test_jets_of_an_own_test_sample_are_left_out_of_train_and_validation(
     write_jets(jets, tmp_path / "jets")
     write_jets(test, tmp_path / "test")
     content = override(experiment, jets=str(tmp_path / "jets"))
-    own = content.model_copy(
-        update={"test": content.jets.model_copy(update={"path": str(tmp_path / "test")})}
-    )
+    own = content.model_copy(update={"test": JetFileSettings(path=str(tmp_path / "test"))})
     parts = load_parts(own, tmp_path)
     assert parts.test.fingerprint == test.fingerprint
     seen = jet_hash(concatenate([parts.train, parts.validation]))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -16,7 +17,9 @@ from jetexp.errors import ModelError
 from jetexp.evaluation.report import Measurement
 from jetexp.experiment import Experiment
 from jetexp.experiment_file import override, read_experiment
+from jetexp.fit_task import FitTask
 from jetexp.images import make_images
+from jetexp.jets import collection
 from jetexp.jets.sample import Jets
 from jetexp.jets.store import write_jets
 from jetexp.pipeline import Outcome, run_experiment
@@ -68,6 +71,29 @@ def test_every_run_stands_under_the_parent_and_is_finished(executed: Executed) -
     for run in runs:
         if run.info.run_id != parent.info.run_id:
             assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+def test_jets_that_do_not_fit_into_the_memory_give_the_same_parts_and_scores(
+    executed: Executed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collection, "MEMORY", 1000)
+    seen: list[Jets] = []
+    evaluated = FitTask.run
+
+    def watched(task: FitTask, *args: Any) -> Any:
+        seen.append(task.train)
+        return evaluated(task, *args)
+
+    monkeypatch.setattr(FitTask, "run", watched)
+    settings = override(executed.experiment, trials=1, epochs=1, seeds=1)
+    experiment = settings.model_copy(update={"memory": 1e-6, "registered_model": None})
+    outcome = run_experiment(experiment, jets_folder=executed.folder / "jets", workers=1)
+    assert isinstance(seen[0].constituent_pt, collection.MappedArray)
+    assert outcome.results[0].fingerprint == executed.outcome.results[0].fingerprint
+    trees = {one.tagger: one.fits[0].scores for one in outcome.results}["boosted_trees"]
+    before = {one.tagger: one.fits[0].scores for one in executed.outcome.results}["boosted_trees"]
+    np.testing.assert_allclose(trees, before, atol=1e-6)
+    assert not list((executed.folder / "jets").glob(".scratch-*"))
 
 
 def test_every_child_has_parameters_epochs_validation_plots_and_model(executed: Executed) -> None:

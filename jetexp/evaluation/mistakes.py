@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from jetexp.evaluation.record import Float, Integer, Record
 
-__all__ = ["MisidentifiedJets", "Mistakes", "confusion_matrix", "find_mistakes", "similarity"]
+__all__ = ["ImageSource", "MisidentifiedJets", "Mistakes", "confusion_matrix", "find_mistakes", "similarity"]
 
 DIGITS = 6
+IMAGES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +117,25 @@ def similarity(first: Float, second: Float) -> float | None:
     )
 
 
+class ImageSource(Protocol):
+    """An array of images, or what gives some of them when it is asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W)."""
+
+    def __getitem__(self, which: Any, /) -> npt.NDArray[np.floating]:
+        """Give the images of a slice or of a list of indices."""
+
+
 def find_mistakes(
-    images: npt.NDArray[np.floating], label: Integer, predicted: Integer, classes: int, half_width: float
+    images: ImageSource, label: Integer, predicted: Integer, classes: int, half_width: float
 ) -> Mistakes:
     """Sum the images of the classes and of the misidentified jets.
 
     Parameters
     ----------
-    images : ndarray of float, shape (N, H, W)
+    images : ndarray of float, shape (N, H, W), or what gives some of them when it is asked
         First axis eta, second phi, in GeV.
     label, predicted : ndarray of int64, shape (N,)
         Class indices; every class has at least one jet.
@@ -137,10 +150,13 @@ def find_mistakes(
         Sum images and their similarities, to six digits.
     """
     sums = np.zeros((classes, classes, *images.shape[1:]))
-    for true in range(classes):
-        for guess in range(classes):
-            chosen = images[(label == true) & (predicted == guess)]
-            sums[true, guess] = chosen.sum(axis=0, dtype=np.float64)
+    for start in range(0, len(label), IMAGES_AT_ONCE):
+        block = slice(start, min(start + IMAGES_AT_ONCE, len(label)))
+        some = images[block]
+        for true in range(classes):
+            for guess in range(classes):
+                chosen = some[(label[block] == true) & (predicted[block] == guess)]
+                sums[true, guess] += chosen.sum(axis=0, dtype=np.float64)
     class_sums = sums.sum(axis=1)
     kinds = tuple(
         MisidentifiedJets(

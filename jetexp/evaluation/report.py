@@ -22,7 +22,13 @@ import numpy.typing as npt
 
 from jetexp.errors import JetexpError
 from jetexp.evaluation.comparison import PairedComparison, compare_paired
-from jetexp.evaluation.mistakes import MisidentifiedJets, Mistakes, confusion_matrix, find_mistakes
+from jetexp.evaluation.mistakes import (
+    ImageSource,
+    MisidentifiedJets,
+    Mistakes,
+    confusion_matrix,
+    find_mistakes,
+)
 from jetexp.evaluation.record import Float, Integer, Record
 from jetexp.evaluation.rejection import (
     CurveWithBand,
@@ -225,7 +231,7 @@ def evaluate(
     classes: Sequence[str],
     signal: str,
     part: str,
-    images: npt.NDArray[np.floating] | None = None,
+    images: ImageSource | None = None,
     half_width: float = 1.0,
     signal_efficiencies: Sequence[float] = SIGNAL_EFFICIENCIES,
     seed: int = 0,
@@ -244,7 +250,7 @@ def evaluate(
         The one that is signal; all others are background.
     part : str
         Part of the jets, the prefix of metric names.
-    images : ndarray of float, shape (N, H, W) or (N, H, W, 1), optional
+    images : ndarray of float, shape (N, H, W), or what gives some of them when asked, optional
         Raw images of the jets in GeV, first axis eta, second phi, to sum those misidentified.
     half_width : float
         Half the side of the images, in eta and phi.
@@ -323,7 +329,7 @@ def _check(scores: Float, label: npt.NDArray[np.integer], classes: Sequence[str]
 
 
 def _mistakes(
-    images: npt.NDArray[np.floating] | None,
+    images: ImageSource | None,
     label: Integer,
     predicted: Integer,
     classes: int,
@@ -331,8 +337,6 @@ def _mistakes(
 ) -> Mistakes | None:
     if images is None:
         return None
-    if images.ndim == 4 and images.shape[3] == 1:
-        images = images[..., 0]
-    if images.ndim != 3 or len(images) != len(label):
+    if len(images.shape) != 3 or images.shape[0] != len(label):
         raise ValueError(f"images have shape {images.shape}, not ({len(label)}, H, W)")
     return find_mistakes(images, label, predicted, classes, half_width)

@@ -13,19 +13,20 @@ from typing import Any
 import numpy as np
 
 from jetexp.errors import JetFileError
+from jetexp.jets.collection import collect, in_blocks
 from jetexp.jets.formats import format_of
 from jetexp.jets.formats.form import Drops, Wanted
-from jetexp.jets.sample import Jets, concatenate
+from jetexp.jets.sample import Jets
 from jetexp.jets.settings import JetFileSettings
 
-__all__ = ["found_files", "read_files"]
+__all__ = ["JetFiles", "found_files", "read_files"]
 
 logger = logging.getLogger(__name__)
 
 MAXIMUM_FILES = 100_000
 
 
-def read_files(settings: JetFileSettings, classes: Sequence[str]) -> Jets:
+def read_files(settings: JetFileSettings, classes: Sequence[str], *, scratch: Path | None = None) -> Jets:
     """Read jets from files of any known form, or from a stored sample.
 
     Parameters
@@ -34,6 +35,8 @@ def read_files(settings: JetFileSettings, classes: Sequence[str]) -> Jets:
         Which files.
     classes : sequence of str
         The classes wanted, in the order of the labels.
+    scratch : Path, optional
+        Where jets that are too many for the memory are kept; see :func:`jetexp.jets.collection.collect`.
 
     Returns
     -------
@@ -45,17 +48,12 @@ def read_files(settings: JetFileSettings, classes: Sequence[str]) -> Jets:
     JetFileError
         If a file is missing, damaged, of no known form, has not the checksum asked, or lacks a class.
     """
-    reader = _Reader(settings, tuple(classes))
+    reader = JetFiles(settings, tuple(classes))
     try:
-        batches = list(reader.batches())
+        return collect(reader.batches(scratch), scratch, provenance=reader.provenance)
     except OSError as error:
-        raise JetFileError(
-            f"{error.filename or settings.path} cannot be read: {error.strerror or error}."
-        ) from error
-    missing = [name for name, count in zip(classes, reader.counts, strict=True) if not count]
-    if missing:
-        raise JetFileError(f"{_told(settings)} gave no jets of class {missing[0]!r}.")
-    return concatenate(batches, provenance=reader.provenance())
+        path = error.filename or ", ".join(str(path) for _, path in found_files(settings)[:1])
+        raise JetFileError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def found_files(settings: JetFileSettings) -> list[tuple[str | None, Path]]:
@@ -102,21 +100,54 @@ def _matching(pattern: str) -> list[Path]:
     return [Path(name) for name in found]
 
 
-class _Reader:
-    """Goes through the files until there are enough jets of each class."""
+class JetFiles:
+    """Files that are gone through until there are enough jets of each class.
+
+    Parameters
+    ----------
+    settings : JetFileSettings
+        Which files.
+    classes : tuple of str
+        The classes wanted, in the order of the labels.
+
+    Attributes
+    ----------
+    counts : ndarray of int64, shape (classes,)
+        Jets of each class so far.
+    """
 
     def __init__(self, settings: JetFileSettings, classes: tuple[str, ...]) -> None:
         self._settings, self._classes = settings, classes
         self.counts = np.zeros(len(classes), dtype=np.int64)
         self._told: list[dict[str, Any]] = []
 
-    def batches(self) -> Iterator[Jets]:
+    def batches(self, scratch: Path | None = None) -> Iterator[Jets]:
+        """Read the jets.
+
+        Parameters
+        ----------
+        scratch : Path, optional
+            Where jets of a stored sample that are too many for the memory are kept.
+
+        Yields
+        ------
+        Jets
+            File by file.
+
+        Raises
+        ------
+        JetFileError
+            If a file is missing, damaged, of no known form, has not the checksum asked, or lacks a class.
+        """
         files = found_files(self._settings)
         self._check_classes(files)
         for path in {path for _, path in files}:
             _check_sum(path, self._settings)
         for of_class, path in files:
-            yield from self._file(of_class, path)
+            yield from self._file(of_class, path, scratch)
+        for name, count in zip(self._classes, self.counts, strict=True):
+            if not count:
+                raise JetFileError(f"The files given hold no jets of class {name!r} (path).")
 
     def provenance(self) -> dict[str, Any]:
         """Say where the jets came from; of one file as it always was."""
@@ -145,17 +176,13 @@ class _Reader:
         room = self._settings.per_class - self.counts
         return int(room.max() if label is None else room[label])
 
-    def _file(self, of_class: str | None, path: Path) -> Iterator[Jets]:
+    def _file(self, of_class: str | None, path: Path, scratch: Path | None) -> Iterator[Jets]:
         label = None if of_class is None else self._classes.index(of_class)
         room = self._room(label)
         if room == 0:
             return
         if path.is_dir():
-            jets = _sample(path, self._classes if of_class is None else (of_class,))
-            self._told.append(jets.provenance)
-            if label is not None:
-                jets = replace(jets, classes=self._classes, label=np.full(len(jets), label))
-            yield from self._limited(jets)
+            yield from self._stored(path, of_class, scratch)
             return
         form = format_of(path)
         wanted = Wanted(
@@ -188,6 +215,24 @@ class _Reader:
             }
         )
 
+    def _stored(self, path: Path, of_class: str | None, scratch: Path | None) -> Iterator[Jets]:
+        """Read a stored sample."""
+        from jetexp.jets.store import read_jets
+
+        jets = read_jets(path, scratch=scratch)
+        asked = self._classes if of_class is None else (of_class,)
+        for name in asked:
+            if not jets.class_counts.get(name):
+                held = ", ".join(key for key, count in jets.class_counts.items() if count)
+                raise JetFileError(f"{path} has no jets of class {name!r}; it has {held}.")
+        self._told.append(jets.provenance)
+        for block in in_blocks(jets):
+            some = block.with_classes(asked)
+            if of_class is not None:
+                label = np.full(len(some), self._classes.index(of_class))
+                some = replace(some, classes=self._classes, label=label)
+            yield from self._limited(some)
+
     def _limited(self, jets: Jets) -> Iterator[Jets]:
         """Let through what is still wanted of each class."""
         if self._settings.per_class is not None:
@@ -208,20 +253,3 @@ def _check_sum(path: Path, settings: JetFileSettings) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != wanted.lower():
         raise JetFileError(f"{path} has the checksum {found}, not {wanted.lower()} (sha256).")
-
-
-def _sample(path: Path, asked: Sequence[str]) -> Jets:
-    """Read jets of the classes asked from a stored sample."""
-    from jetexp.jets.store import read_jets
-
-    jets = read_jets(path)
-    for name in asked:
-        if not jets.class_counts.get(name):
-            held = ", ".join(key for key, count in jets.class_counts.items() if count)
-            raise JetFileError(f"{path} has no jets of class {name!r}; it has {held}.")
-    return jets.with_classes(asked)
-
-
-def _told(settings: JetFileSettings) -> str:
-    files = [str(path) for _, path in found_files(settings)]
-    return files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"

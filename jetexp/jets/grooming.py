@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from jetexp.jets.sample import Jets, concatenate
+from jetexp.jets.collection import collect, in_blocks
+from jetexp.jets.sample import Jets
 from jetexp.jets.settings import SoftDropSettings
 
 __all__ = ["soft_dropped"]
@@ -20,7 +22,9 @@ JETS_PER_BLOCK = 10_000
 EVERYTHING = 1000.0
 
 
-def soft_dropped(jets: Jets, settings: SoftDropSettings, radius: float) -> Jets:
+def soft_dropped(
+    jets: Jets, settings: SoftDropSettings, radius: float, *, scratch: Path | None = None
+) -> Jets:
     """Groom jets.
 
     Constituents are reclustered with the Cambridge/Aachen algorithm, as massless particles.
@@ -33,6 +37,8 @@ def soft_dropped(jets: Jets, settings: SoftDropSettings, radius: float) -> Jets:
         When declustering stops.
     radius : float
         The jets' radius, which the angle is measured by where ``settings.beta`` is not 0.
+    scratch : Path, optional
+        Where jets that are too many for the memory are kept; see :func:`jetexp.jets.collection.collect`.
 
     Returns
     -------
@@ -41,13 +47,9 @@ def soft_dropped(jets: Jets, settings: SoftDropSettings, radius: float) -> Jets:
         eta and mass are those of the constituents that remain. A jet with fewer than two
         constituents stays as it is. The provenance says what was done.
     """
-    blocks = [
-        _groomed(jets.take(slice(start, start + JETS_PER_BLOCK)), settings, radius)
-        for start in range(0, max(len(jets), 1), JETS_PER_BLOCK)
-    ]
-    return concatenate(
-        blocks, provenance={**jets.provenance, "soft_drop": settings.model_dump() | {"radius": radius}}
-    )
+    told = {**jets.provenance, "soft_drop": settings.model_dump() | {"radius": radius}}
+    blocks = (_groomed(block, settings, radius) for block in in_blocks(jets, JETS_PER_BLOCK))
+    return collect(blocks, scratch, provenance=lambda: told)
 
 
 def _groomed(jets: Jets, settings: SoftDropSettings, radius: float) -> Jets:

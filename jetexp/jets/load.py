@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jetexp.errors import JetexpError
+from jetexp.jets.collection import selected
 from jetexp.jets.files import read_files
 from jetexp.jets.formats.ucl import default_ucl_name, export_ucl
 from jetexp.jets.sample import Jets
@@ -25,6 +26,7 @@ def load_jets(
     folder: str | Path,
     *,
     workers: int | None = None,
+    scratch: Path | None = None,
 ) -> Jets:
     """Give the jets that settings describe: generate them, or read them.
 
@@ -38,6 +40,8 @@ def load_jets(
         Where generated samples are kept; one that is there already is read.
     workers : int, optional
         Number of processes that generate; by default one a core. The jets do not depend on it.
+    scratch : Path, optional
+        Where jets that are too many for the memory are kept; see :func:`jetexp.jets.collection.collect`.
 
     Returns
     -------
@@ -55,23 +59,23 @@ def load_jets(
         # pyarrow and the generator's tools are needed from here on only
         from jetexp.jets.production import generated_jets
 
-        jets = generated_jets(settings, classes, Path(folder), workers=workers)
+        jets = generated_jets(settings, classes, Path(folder), workers=workers, scratch=scratch)
     else:
-        jets = read_files(settings, classes)
+        jets = read_files(settings, classes, scratch=scratch)
     if settings.select_pt is not None:
-        jets = _selected(jets, settings.select_pt)
+        jets = _selected(jets, settings.select_pt, scratch)
     if settings.soft_drop is None:
         return jets
     # FastJet is needed from here on only
     from jetexp.jets.grooming import soft_dropped
 
-    return soft_dropped(jets, settings.soft_drop, _radius(jets))
+    return soft_dropped(jets, settings.soft_drop, _radius(jets), scratch=scratch)
 
 
-def _selected(jets: Jets, window: tuple[float, float]) -> Jets:
+def _selected(jets: Jets, window: tuple[float, float], scratch: Path | None) -> Jets:
     """Keep the jets of a range of pT."""
     low, high = window
-    kept = jets.take((jets.pt >= low) & (jets.pt < high))
+    kept = selected(jets, (jets.pt >= low) & (jets.pt < high), scratch)
     for name, count in kept.class_counts.items():
         if not count:
             raise JetexpError(f"No jet of class {name!r} has a pT of {low:g} to {high:g} GeV (select_pt).")

@@ -6,7 +6,7 @@ contributed packages (Cacciari, Salam and Soyez, arXiv:1111.6097), through its a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from jetexp.errors import JetexpError
 from jetexp.files import whole_file
+from jetexp.jets.collection import in_blocks
 from jetexp.jets.sample import Jets
 
 __all__ = ["LABELS", "OBSERVABLES", "Observable", "make_observables"]
@@ -119,7 +120,7 @@ def make_observables(
             raise JetexpError(f"There is no observable {name!r}; there are {', '.join(OBSERVABLES)}.")
     values: dict[str, npt.NDArray[Any]] = {}
     if set(names) & {"pt", "mass", "multiplicity"}:
-        values |= _summed(jets)
+        values |= _joined(_summed(block) for block in in_blocks(jets))
     wanted = [name for name in FROM_FASTJET if name in names]
     if wanted:
         values |= _by_fastjet(jets, wanted) if cache is None else _cached(jets, cache)
@@ -127,6 +128,11 @@ def make_observables(
     for column, name in enumerate(names):
         columns[:, column] = values[name]
     return columns
+
+
+def _joined(blocks: Iterable[dict[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    found = list(blocks)
+    return {name: np.concatenate([block[name] for block in found]) for name in found[0]}
 
 
 def _summed(jets: Jets) -> dict[str, npt.NDArray[Any]]:
@@ -158,7 +164,11 @@ def _momenta(jets: Jets) -> dict[str, Float]:
 
 def _by_fastjet(jets: Jets, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """Compute the named observables of FastJet, block by block."""
-    jets = _without_zeros(jets)
+    return _joined(_of_jets(_without_zeros(block), names) for block in in_blocks(jets))
+
+
+def _of_jets(jets: Jets, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Compute the named observables of FastJet of jets that may be empty."""
     # what a jet without constituents has: FastJet is never shown one
     values = {
         name: np.full(len(jets), float(name in ("tau21", "tau32")), dtype=np.float32) for name in FROM_FASTJET

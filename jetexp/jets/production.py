@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from jetexp.console import progress
 from jetexp.errors import JetexpError, JetFileError
+from jetexp.jets.collection import collect, relabelled
 from jetexp.jets.generate import (
     PROCESSES,
     check_request,
@@ -29,7 +31,7 @@ from jetexp.jets.generate import (
 )
 from jetexp.jets.lock import only_maker
 from jetexp.jets.pileup import read_pool, stored_pool
-from jetexp.jets.sample import Jets, concatenate
+from jetexp.jets.sample import Jets
 from jetexp.jets.settings import GenerationSettings
 from jetexp.jets.spectrum import Spectrum, acceptance, fit_spectrum
 from jetexp.jets.store import MANIFEST, read_jets, write_jets
@@ -45,6 +47,8 @@ SPECTRUM_CHUNKS = 20
 # of a chunk's events, the part that is accepted, before anything is known of it
 FIRST_GUESS = 0.8
 BYTES_PER_JET = 1_000
+# temporary folders of jets that are put together
+REMAINS = ".jets-"
 # and of each collision of its pile-up, at a radius of 1
 BYTES_PER_COLLISION = 120
 SELECTION = (
@@ -78,7 +82,12 @@ def sample_folder(settings: GenerationSettings, classes: Sequence[str], folder: 
 
 
 def generated_jets(
-    settings: GenerationSettings, classes: Sequence[str], folder: Path, *, workers: int | None = None
+    settings: GenerationSettings,
+    classes: Sequence[str],
+    folder: Path,
+    *,
+    workers: int | None = None,
+    scratch: Path | None = None,
 ) -> Jets:
     """Give a sample of generated jets, making what is not there yet.
 
@@ -92,6 +101,8 @@ def generated_jets(
         Where samples and chunks are kept.
     workers : int, optional
         Number of processes; by default one a core. The jets do not depend on it.
+    scratch : Path, optional
+        Where jets that are too many for the memory are kept; see :func:`jetexp.jets.collection.collect`.
 
     Returns
     -------
@@ -116,8 +127,10 @@ def generated_jets(
                 if settings.pileup:
                     pool = stored_pool(folder, settings.seed, lambda: make_pool(settings.seed))
                 production = _Production(settings, tuple(sorted(classes)), chunks, pool)
-                write_jets(production.run(workers or cores()), target)
-    return read_jets(target).with_classes(classes)
+                with TemporaryDirectory(prefix=REMAINS, dir=chunks) as temporary:
+                    write_jets(production.run(workers or cores(), Path(temporary)), target)
+    jets = read_jets(target, scratch=scratch)
+    return relabelled(jets, classes)
 
 
 def _check_space(settings: GenerationSettings, classes: Sequence[str], folder: Path) -> None:
@@ -141,6 +154,8 @@ def _clear_remains(chunks: Path) -> None:
     """Remove the temporary files of a process that was killed."""
     for remains in chunks.glob("*/.*.parquet"):
         remains.unlink(missing_ok=True)
+    for folder in chunks.glob(f"{REMAINS}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make(
@@ -177,7 +192,7 @@ class _Production:
     fits: dict[int, dict[str, Spectrum]] = field(default_factory=dict)
     accepted: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
 
-    def run(self, workers: int) -> Jets:
+    def run(self, workers: int, scratch: Path) -> Jets:
         """Make the chunks that are needed and put the sample together."""
         start, made = time.monotonic(), 0
         self.pt = {name: {} for name in self.classes}
@@ -206,7 +221,7 @@ class _Production:
                     display.update(bar, completed=done, rate=f"{rate:.0f} jets/s")
         if made:
             logger.info("Made %d chunks of events in %.0f s.", made, time.monotonic() - start)
-        return self._assemble()
+        return collect(self._assembled(), scratch, provenance=self._provenance)
 
     def _path(self, name: str, chunk: int) -> Path:
         return self.chunks / name / f"{chunk:06d}.parquet"
@@ -290,17 +305,14 @@ class _Production:
             self.pt[name][number] = read_table(self._path(name, number), (name,)).pt
             yield self._advance()
 
-    def _assemble(self) -> Jets:
+    def _assembled(self) -> Iterator[Jets]:
         """Put the accepted jets together, class by class, in the order of their chunks."""
-        parts = []
         for label, name in enumerate(self.classes):
-            pieces = [
-                read_table(self._path(name, chunk), (name,)).take(chosen)
-                for chunk, chosen in enumerate(self.accepted[name])
-            ]
-            jets = concatenate(pieces).take(slice(0, self.settings.per_class))
-            parts.append(replace(jets, classes=self.classes, label=np.full(len(jets), label, dtype=np.int64)))
-        return concatenate(parts, provenance=self._provenance())
+            left = self.settings.per_class
+            for chunk, chosen in enumerate(self.accepted[name]):
+                jets = read_table(self._path(name, chunk), (name,)).take(chosen[:left])
+                left -= len(jets)
+                yield replace(jets, classes=self.classes, label=np.full(len(jets), label, dtype=np.int64))
 
     def _provenance(self) -> dict[str, Any]:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,10 @@ __all__ = ["Jets", "concatenate", "jet_hash", "split_fraction"]
 
 Float = npt.NDArray[np.float32]
 Integer = npt.NDArray[np.int64]
+
+# of one array, where all of it is gone through and may lie in a file
+ENTRIES_AT_ONCE = 4_000_000
+JETS_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +111,58 @@ class Jets:
             (self.mass, "<f4"),
         ):
             digest.update(b"|")
-            if values is not None:
-                digest.update(np.ascontiguousarray(values, dtype=form).tobytes())
+            if values is None:
+                continue
+            for start in range(0, len(values), ENTRIES_AT_ONCE):
+                some = np.ascontiguousarray(values[start : start + ENTRIES_AT_ONCE], dtype=form)
+                digest.update(some.data)
+                self.release()
         return digest.hexdigest()
+
+    def release(self) -> None:
+        """Give back the memory of constituents that lie in mapped files, until they are needed again."""
+        for values in (
+            self.constituent_eta,
+            self.constituent_phi,
+            self.constituent_pt,
+            self.constituent_charge,
+        ):
+            base: Any = values
+            while isinstance(base, np.ndarray):
+                base = base.base
+            # not every system can
+            if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
+                base.madvise(mmap.MADV_DONTNEED)
+
+    def between(self, start: int, stop: int) -> Jets:
+        """Give consecutive jets, as views of these.
+
+        Parameters
+        ----------
+        start, stop : int
+            The first of them, and the first after them, with 0 <= start <= stop <= N.
+
+        Returns
+        -------
+        Jets
+            With the same classes and provenance.
+        """
+        flat = slice(self.offsets[start], self.offsets[stop])
+        some = slice(start, stop)
+        charge, weight = self.constituent_charge, self.weight
+        return replace(
+            self,
+            offsets=self.offsets[start : stop + 1] - self.offsets[start],
+            constituent_eta=self.constituent_eta[flat],
+            constituent_phi=self.constituent_phi[flat],
+            constituent_pt=self.constituent_pt[flat],
+            constituent_charge=None if charge is None else charge[flat],
+            label=self.label[some],
+            pt=self.pt[some],
+            eta=self.eta[some],
+            mass=self.mass[some],
+            weight=None if weight is None else weight[some],
+        )
 
     def take(self, which: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> Jets:
         """Select jets by index, mask or slice.
@@ -238,6 +292,15 @@ def jet_hash(jets: Jets) -> npt.NDArray[np.uint64]:
     ndarray of uint64, shape (N,)
         Equal for jets with equal constituents.
     """
+    found = np.zeros(len(jets), dtype=np.uint64)
+    for start in range(0, len(jets), JETS_AT_ONCE):
+        stop = min(start + JETS_AT_ONCE, len(jets))
+        found[start:stop] = _hash_of(jets.between(start, stop))
+        jets.release()
+    return found
+
+
+def _hash_of(jets: Jets) -> npt.NDArray[np.uint64]:
     content = np.zeros(len(jets.constituent_pt), dtype=np.uint64)
     for values in (jets.constituent_eta, jets.constituent_phi, jets.constituent_pt):
         # adding 0 turns -0.0 into 0.0, which is the same position

@@ -136,15 +136,25 @@ class GenerationSettings(Settings):
         }
 
 
-Paths = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+Paths = tuple[str, ...]
 
 
-def _listed(path: Any) -> Any:
-    return (path,) if isinstance(path, str) else path
+def _paths(given: Any) -> Any:
+    """Bring one path, several, or either class by class, to lists of paths."""
+    if isinstance(given, dict) and given:
+        return {name: _some_paths(value) for name, value in given.items()}
+    return _some_paths(given)
 
 
-# one path or several, each of which may be a glob
-PathList = Annotated[Paths, BeforeValidator(_listed)]
+def _some_paths(given: Any) -> Paths:
+    several = (given,) if isinstance(given, str) else given
+    if (
+        not isinstance(several, list | tuple)
+        or not several
+        or not all(isinstance(one, str) and one for one in several)
+    ):
+        raise ValueError("a path, a list of paths, or either for each class would be right")
+    return tuple(several)
 
 
 class JetFileSettings(Settings):
@@ -175,7 +185,7 @@ class JetFileSettings(Settings):
     """
 
     source: Literal["file"] = "file"
-    path: PathList | Annotated[dict[str, PathList], Field(min_length=1)]
+    path: Annotated[Paths | dict[str, Paths], BeforeValidator(_paths)]
     names: dict[str, str] = Field(default_factory=dict)
     per_class: int | None = Field(None, ge=1, le=MAXIMUM_PER_CLASS)
     half_width: float | None = Field(None, gt=0, le=10)

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jetexp.errors import JetFileError
 from jetexp.files import whole_folder
-from jetexp.jets.sample import Jets, concatenate
+from jetexp.jets.collection import collect, in_blocks
+from jetexp.jets.sample import Jets
 from jetexp.jets.table import read_table, write_table
 
 __all__ = ["JETS_PER_PART", "MANIFEST", "Manifest", "Part", "read_jets", "read_manifest", "write_jets"]
@@ -90,8 +91,7 @@ def write_jets(jets: Jets, folder: str | Path) -> None:
         raise ValueError("there are no jets to store")
     with whole_folder(folder) as temporary:
         parts = []
-        for number, start in enumerate(range(0, len(jets), JETS_PER_PART)):
-            piece = jets.take(slice(start, start + JETS_PER_PART))
+        for number, piece in enumerate(in_blocks(jets, JETS_PER_PART)):
             path = temporary / f"part-{number:05d}.parquet"
             write_table(piece, path)
             size, digest = path.stat().st_size, _sha256(path)
@@ -146,13 +146,15 @@ def read_manifest(folder: str | Path) -> Manifest:
     return manifest
 
 
-def read_jets(folder: str | Path) -> Jets:
+def read_jets(folder: str | Path, *, scratch: Path | None = None) -> Jets:
     """Read a stored sample, its checksums verified.
 
     Parameters
     ----------
     folder : str or Path
         As written by ``write_jets``.
+    scratch : Path, optional
+        Where jets that are too many for the memory are kept; see :func:`jetexp.jets.collection.collect`.
 
     Returns
     -------
@@ -166,23 +168,27 @@ def read_jets(folder: str | Path) -> Jets:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    classes = tuple(manifest.classes)
-    pieces = []
-    for part in manifest.parts:
-        path = folder / part.file
-        try:
-            size, digest = path.stat().st_size, _sha256(path)
-        except FileNotFoundError:
-            raise JetFileError(f"{path} is missing, but {MANIFEST} names it.") from None
-        except OSError as error:
-            raise JetFileError(f"{path} cannot be read: {error.strerror}.") from error
-        if (size, digest) != (part.bytes, part.sha256):
-            raise JetFileError(f"{path} is damaged: its checksum is not the one in {MANIFEST}.")
-        piece = read_table(path, classes)
-        if len(piece) != part.jets:
-            raise JetFileError(f"{path} holds {len(piece)} jets, but {MANIFEST} says {part.jets}.")
-        pieces.append(piece)
-    jets = concatenate(pieces, provenance=manifest.provenance)
+    jets = collect(
+        (_read_part(folder, part, tuple(manifest.classes)) for part in manifest.parts),
+        scratch,
+        provenance=lambda: manifest.provenance,
+    )
     if jets.class_counts != manifest.counts:
         raise JetFileError(f"{folder} holds {jets.class_counts} jets, but {MANIFEST} says {manifest.counts}.")
+    return jets
+
+
+def _read_part(folder: Path, part: Part, classes: tuple[str, ...]) -> Jets:
+    path = folder / part.file
+    try:
+        size, digest = path.stat().st_size, _sha256(path)
+    except FileNotFoundError:
+        raise JetFileError(f"{path} is missing, but {MANIFEST} names it.") from None
+    except OSError as error:
+        raise JetFileError(f"{path} cannot be read: {error.strerror}.") from error
+    if (size, digest) != (part.bytes, part.sha256):
+        raise JetFileError(f"{path} is damaged: its checksum is not the one in {MANIFEST}.")
+    jets = read_table(path, classes)
+    if len(jets) != part.jets:
+        raise JetFileError(f"{path} holds {len(jets)} jets, but {MANIFEST} says {part.jets}.")
     return jets

@@ -24,7 +24,7 @@ from jetexp.plots.attention import correlation, saliency
 from jetexp.plots.calibration import reliability
 from jetexp.plots.compare import rejection_comparison
 from jetexp.plots.curves import rejection, rejection_over_seeds, roc, roc_over_seeds
-from jetexp.plots.images import class_sums, examples, misidentified
+from jetexp.plots.images import class_sums, examples, mean_images, misidentified
 from jetexp.plots.learning import History, learning_curves
 from jetexp.plots.scaling import power_laws
 from jetexp.plots.scores import confusion, scores, thresholds
@@ -38,6 +38,7 @@ __all__ = [
     "figures_of_parent",
     "figures_of_run",
     "mass_spectra",
+    "mean_images",
     "power_laws",
     "rejection_against_pt",
     "rejection_comparison",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from jetexp.evaluation.report import Evaluation, Mistakes
 from jetexp.plots.style import new_figure, number, styled
 
-__all__ = ["class_sums", "examples", "misidentified"]
+__all__ = ["class_sums", "examples", "mean_images", "misidentified"]
 
 DECADES_OF_SUMS = 5
 DECADES_OF_ONE = 4
@@ -57,6 +57,25 @@ def class_sums(evaluation: Evaluation) -> Figure:
         for name, count in zip(evaluation.classes, evaluation.counts, strict=True)
     ]
     return _panels(mistakes.class_sums, titles, mistakes.half_width, DECADES_OF_SUMS)
+
+
+@styled
+def mean_images(images: Mapping[str, npt.NDArray[np.float64]], half_width: float) -> Figure:
+    """Draw mean images side by side.
+
+    Parameters
+    ----------
+    images : mapping of str to ndarray of float64, shape (H, W)
+        By their titles; first axis eta, second phi, in GeV.
+    half_width : float
+        Half their side, in eta and phi.
+
+    Returns
+    -------
+    Figure
+        On a logarithmic scale.
+    """
+    return _panels(np.stack(list(images.values())), list(images), half_width, DECADES_OF_SUMS)
 
 
 @styled

@@ -12,7 +12,19 @@ from jetexp.settings import Settings
 __all__ = ["BoostedTreesSettings", "ClassicalSettings", "LogisticRegressionSettings", "MassWindowSettings"]
 
 
-class MassWindowSettings(Settings):
+class FittedAtOnce(Settings):
+    """What all taggers share that are fitted to all their jets at once.
+
+    Attributes
+    ----------
+    maximum_jets : int
+        Train on no more than so many jets, and validate on no more, taken evenly over the sample.
+    """
+
+    maximum_jets: int = Field(100_000, ge=2)
+
+
+class MassWindowSettings(FittedAtOnce):
     """A window on one observable, as wide as the signal efficiency asks for. Two classes only.
 
     Attributes
@@ -25,7 +37,7 @@ class MassWindowSettings(Settings):
     observable: Observable = "soft_drop_mass"
 
 
-class LogisticRegressionSettings(Settings):
+class LogisticRegressionSettings(FittedAtOnce):
     """Logistic regression on the pixels of the image.
 
     Attributes
@@ -39,7 +51,7 @@ class LogisticRegressionSettings(Settings):
     regularisation: float = Field(1000.0, gt=0)
 
 
-class BoostedTreesSettings(Settings):
+class BoostedTreesSettings(FittedAtOnce):
     """Gradient-boosted decision trees on observables.
 
     Attributes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from jetexp.inputs import Inputs, number_of_jets
+from jetexp.inputs import Inputs, number_of_jets, some_inputs
 
 if TYPE_CHECKING:
     import keras
@@ -44,7 +44,7 @@ def mean_saliency(
     number = number_of_jets(inputs)
     total = np.zeros(inputs["image"].shape[1:3])
     for start in range(0, number, batch_size):
-        batch = {name: values[start : start + batch_size] for name, values in inputs.items()}
+        batch = some_inputs(inputs, slice(start, start + batch_size))
         total += np.abs(_gradient(network, batch, signal)).sum(axis=(0, 3))
     return total / number
 

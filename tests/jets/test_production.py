@@ -133,7 +133,7 @@ def test_a_sample_with_pile_up_has_a_pool_made_once_and_given_to_its_chunks(
 ) -> None:
     pools, made = [], []
 
-    def stop(self: production._Production, workers: int) -> Jets:
+    def stop(self: production._Production, workers: int, scratch: Path) -> Jets:
         pools.append(self.pool)
         raise KeyboardInterrupt
 

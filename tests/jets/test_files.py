@@ -1,0 +1,116 @@
+"""Which files are read, and how many jets of each class."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jetexp.errors import ExperimentError, JetFileError
+from jetexp.experiment_file import override, read_experiment
+from jetexp.jets.files import read_files
+from jetexp.jets.formats.ucl import export_ucl
+from jetexp.jets.sample import Jets
+from jetexp.jets.settings import JetFileSettings
+from jetexp.jets.store import write_jets
+
+EXPERIMENTS = Path(__file__).parent.parent.parent / "experiments"
+
+
+@pytest.fixture(scope="module")
+def folder(pythia_jets: Jets, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    for number in range(3):
+        some = pythia_jets.take(slice(number, None, 3))
+        export_ucl(some.with_classes(["QCD", "W"]), folder / f"images-{number}.npz")
+    write_jets(pythia_jets.with_classes(["top"]), folder / "tops")
+    write_jets(pythia_jets.with_classes(["W", "top"]), folder / "both")
+    return folder
+
+
+def read(folder: Path, path: Any, classes: tuple[str, ...] = ("QCD", "W"), **settings: Any) -> Jets:
+    if isinstance(path, dict):
+        path = {name: str(folder / one) for name, one in path.items()}
+    else:
+        path = [str(folder / one) for one in ([path] if isinstance(path, str) else path)]
+    return read_files(JetFileSettings(path=path, **settings), classes)
+
+
+def test_several_files_and_globs_are_one_sample(folder: Path) -> None:
+    jets = read(folder, "images-*.npz")
+    assert jets.class_counts == {"QCD": 300, "W": 300}
+    assert [one["file"] for one in jets.provenance["files"]] == [f"images-{n}.npz" for n in range(3)]
+    assert jets.fingerprint == read(folder, [f"images-{n}.npz" for n in range(3)]).fingerprint
+    assert jets.fingerprint != read(folder, ["images-1.npz", "images-0.npz", "images-2.npz"]).fingerprint
+
+
+def test_a_file_may_be_given_for_one_class(folder: Path) -> None:
+    jets = read(folder, {"top": "tops", "W": "images-1.npz", "QCD": "images-*.npz"}, ("W", "top", "QCD"))
+    assert jets.class_counts == {"W": 100, "top": 300, "QCD": 300}
+    tops = read(folder, "tops", ("top",))
+    assert np.array_equal(jets.pt[jets.label == 1], tops.pt)
+    # of a file with other classes besides, those of its own class alone
+    assert read(folder, {"W": "both", "QCD": "images-0.npz"}).class_counts == {"QCD": 100, "W": 300}
+
+
+def test_per_class_counts_over_all_files(folder: Path) -> None:
+    jets = read(folder, "images-*.npz", per_class=150)
+    assert jets.class_counts == {"QCD": 150, "W": 150}
+    # what is no longer needed is not opened
+    assert len(jets.provenance["files"]) == 2
+    first, second = (read(folder, f"images-{number}.npz") for number in (0, 1))
+    wanted = np.concatenate([first.pt[first.label == 1], second.pt[second.label == 1]])[:150]
+    assert np.array_equal(jets.pt[jets.label == 1], wanted)
+
+
+def test_a_class_may_have_another_name_in_the_file(folder: Path) -> None:
+    names = {"signal": "W", "background": "QCD"}
+    jets = read(folder, "images-0.npz", ("background", "signal"), names=names)
+    assert jets.fingerprint != read(folder, "images-0.npz").fingerprint
+    assert np.array_equal(jets.pt, read(folder, "images-0.npz").pt)
+    with pytest.raises(JetFileError, match=r"no jets of class 'signal' \(names: 'Z'\); it has W, QCD"):
+        read(folder, "images-0.npz", ("background", "signal"), names=names | {"signal": "Z"})
+
+
+def test_a_checksum_is_held_to(folder: Path) -> None:
+    right = hashlib.sha256((folder / "images-0.npz").read_bytes()).hexdigest()
+    assert len(read(folder, "images-*.npz", sha256={"images-0.npz": right.upper()})) == 600
+    wrong = "0" * 64
+    with pytest.raises(JetFileError, match=f"images-0.npz has the checksum {right}, not {wrong}"):
+        read(folder, "images-0.npz", sha256={"images-0.npz": wrong})
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("none.npz", "There is no file or folder .*none.npz"),
+        ("none-*.npz", r"No file matches .*none-\*.npz"),
+        ({"W": "images-0.npz"}, "No file is given for class 'QCD'"),
+        ({"W": "both", "QCD": "tops"}, "tops has no jets of class 'QCD'; it has top"),
+        ({"W": "both", "QCD": "images-0.npz", "Z": "tops"}, "given for 'Z' .*not among the classes QCD, W"),
+    ],
+)
+def test_a_wrong_path_is_a_sentence(folder: Path, path: Any, message: str) -> None:
+    with pytest.raises(JetFileError, match=message) as caught:
+        read(folder, path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", [[], "", {"W": []}, {"W": 3}, {}])
+def test_an_impossible_path_is_told_by_its_key(path: Any, tmp_path: Path) -> None:
+    text = (EXPERIMENTS / "your_jets.yaml").read_text().replace("path: your_jets.npz", f"path: {path!r}")
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(ExperimentError, match=r"key 'jets.path': a path, a list of paths"):
+        read_experiment(tmp_path / "own.yaml")
+
+
+def test_another_file_keeps_what_the_experiment_says_of_files(tmp_path: Path) -> None:
+    text = (EXPERIMENTS / "your_jets.yaml").read_text().replace("# half_width", "half_width")
+    (tmp_path / "own.yaml").write_text(text)
+    jets = override(read_experiment(tmp_path / "own.yaml"), jets="other.h5").jets
+    assert isinstance(jets, JetFileSettings)
+    assert (jets.path, jets.half_width) == (("other.h5",), 1.0)
+    assert jets.names == {"background": "QCD", "signal": "W"}
