@@ -34,7 +34,7 @@ SIZES = (100_000, 1_000_000)
 def resampled(jets: Jets, number: int) -> Iterator[Jets]:
     """Draw jets again and again, each slightly changed."""
     rng = np.random.default_rng(0)
-    change = AugmentationSettings(smear=0.01, rotation=3.0)
+    change = AugmentationSettings(smear=0.01, rotation=0.05)
     for start in range(0, number, JETS_PER_BLOCK):
         drawn = rng.integers(0, len(jets), min(JETS_PER_BLOCK, number - start))
         yield augmented(jets.take(drawn), change, rng)
