@@ -9,7 +9,7 @@ import pytest
 
 from jetexp.errors import JetFileError
 from jetexp.jets.sample import Jets
-from jetexp.jets.table import from_table, read_table, to_table, write_chunk
+from jetexp.jets.table import from_table, read_table, to_table, write_chunk, write_table
 
 
 def test_columns_are_checked(pythia_jets: Jets) -> None:
@@ -54,11 +54,25 @@ def test_a_chunk_comes_back_as_it_was(pythia_jets: Jets, tmp_path: Path) -> None
 
 
 def test_a_table_that_unfolds_too_far_is_refused(tmp_path: Path) -> None:
-    pq.write_table(
-        pa.table({"label": np.zeros(3_000_000, np.int64)}),
-        tmp_path / "trap.parquet",
-        use_dictionary=False,
-        compression="zstd",
+    nothing = np.zeros(3_000_000, np.float32)
+    jets = Jets(
+        offsets=np.zeros(len(nothing) + 1, np.int64),
+        constituent_eta=nothing[:0],
+        constituent_phi=nothing[:0],
+        constituent_pt=nothing[:0],
+        label=np.zeros(len(nothing), np.int64),
+        pt=nothing,
+        eta=nothing,
+        mass=nothing,
+        classes=("QCD",),
     )
+    write_table(jets, tmp_path / "trap.parquet")
     with pytest.raises(JetFileError, match="claims to unfold"):
         read_table(tmp_path / "trap.parquet", ("QCD",))
+
+
+def test_columns_of_another_type_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    names = ["label", "pt", "eta", "mass", "constituent_eta", "constituent_phi", "constituent_pt"]
+    pq.write_table(pa.table({name: ["x" * 1000] * 100_000 for name in names}), tmp_path / "text.parquet")
+    with pytest.raises(JetFileError, match="column 'label', is of type string, not int64"):
+        read_table(tmp_path / "text.parquet", ("QCD",))
