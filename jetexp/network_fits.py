@@ -155,7 +155,8 @@ class _NetworkFits:
 
     def _make_in_workers(self, missing: Sequence[Sequence[_Job]], workers: int) -> None:
         """Make several fits at once; what they tell of each epoch is recorded meanwhile."""
-        coming = list(missing)
+        # the longest first, or one of them is made alone in the end
+        coming = sorted(missing, key=lambda same: same[0].task.work, reverse=True)
         underway: dict[str, _Underway] = {}
         waiting: dict[str, Sequence[_Job]] = {}
 

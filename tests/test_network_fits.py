@@ -91,6 +91,19 @@ def test_each_fit_in_a_worker_is_a_finished_run_with_all_its_epochs(mlflow_store
 
 
 @pytest.mark.slow
+def test_the_longest_fit_begins_first(mlflow_store: Path):
+    long = EXPERIMENT.training.model_copy(update={"epochs": 2 * EPOCHS})
+    content = EXPERIMENT.model_dump() | {"seeds": 3}
+    content["references"] = [
+        {"name": "long", "tagger": EXPERIMENT.tagger, "training": long, "seeds": 1},
+    ]
+    fits = fitted(Experiment(**content), mlflow_store, workers=2)
+    assert list(fits) == ["seed-00", "seed-01", "seed-02", "long-seed-00"]
+    begun = {name: run.info.start_time for name, run in runs_by_name().items()}
+    assert begun["long-seed-00"] < min(begun[f"seed-{number:02d}"] for number in range(3))
+
+
+@pytest.mark.slow
 def test_where_one_fit_fails_the_others_are_killed(mlflow_store: Path):
     long = EXPERIMENT.training.model_copy(update={"epochs": 10_000})
     # the toys carry no charges, which the worker finds out
