@@ -164,7 +164,9 @@ def print_file(name: str, summary: FileSummary) -> None:
         Of :func:`jetexp.file_summary.summarise_file`.
     """
     console = _console()
-    table = Table(title=f"{name}: {summary.form}, {summary.jets} jets", title_justify="left", box=SIMPLE_HEAD)
+    # a title would be folded to the table's width
+    console.print(f"{name}: {summary.form}, {summary.jets} jets", soft_wrap=True)
+    table = Table(box=SIMPLE_HEAD)
     table.add_column("class", no_wrap=True)
     headings = (
         "jets read",
@@ -183,6 +185,6 @@ def print_file(name: str, summary: FileSummary) -> None:
         table.add_row(one.name, str(one.jets), *numbers)
     console.print(table)
     for text in summary.assumptions:
-        console.print(f"Assumed: {text}")
+        console.print(f"Assumed: {text}", soft_wrap=True)
     for reason, count in summary.dropped.items():
-        console.print(f"Left out: {count} jets, {reason}.")
+        console.print(f"Left out: {count} jets, {reason}.", soft_wrap=True)
