@@ -95,7 +95,7 @@ def test_a_mistaken_jet_file_is_one_sentence_and_writes_nothing(tmp_path: Path) 
     np.savez(tmp_path / "own.npz", QCD_jet_images=images, W_jet_images=images)
     before = sorted(tmp_path.iterdir())
     done = jetexp("run", DEFAULT, "--jets", tmp_path / "own.npz", cwd=tmp_path)
-    assert_one_sentence(done, "own.npz", "QCD_jet_images", "(3, 30, 30)")
+    assert_one_sentence(done, "own.npz", "W_jet_images", "(3, 30, 30)")
     done = jetexp("run", DEFAULT, "--jets", tmp_path / "absent.npz", cwd=tmp_path)
     assert_one_sentence(done, "absent.npz")
     assert sorted(tmp_path.iterdir()) == before

@@ -77,6 +77,8 @@ def test_jets_that_do_not_fit_into_the_memory_give_the_same_parts_and_scores(
     executed: Executed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collection, "MEMORY", 1000)
+    # other tests look at all runs of the execution's experiment
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "little memory")
     seen: list[Jets] = []
     evaluated = FitTask.run
 

@@ -91,7 +91,7 @@ def test_rejection_curve_is_a_stepped_metric():
 @pytest.mark.parametrize("with_images", [False, True])
 def test_json_round_trip(classes, with_images):
     scores, label = probabilities(500, 1.0, 3, len(classes))
-    images = np.random.default_rng(0).random((len(label), 10, 10, 1), dtype=np.float32)
+    images = np.random.default_rng(0).random((len(label), 10, 10), dtype=np.float32)
     found = evaluate(
         scores,
         label,
