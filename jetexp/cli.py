@@ -74,7 +74,11 @@ def jetexp(verbose: bool) -> None:
 
 @jetexp.command()
 @click.argument("experiment", type=click.Path(path_type=Path))
-@click.option("--jets", type=TEXT, help="Take all jets from this file or stored sample.")
+@click.option(
+    "--jets",
+    type=TEXT,
+    help="Take all jets from these files or stored samples: FILE, FILE,FILE or CLASS=FILE,CLASS=FILE.",
+)
 @click.option("--per-class", type=INTEGER, help="Jets of each class.")
 @click.option("--trials", type=INTEGER, help="Trials of the search.")
 @click.option("--epochs", type=INTEGER, help="Epochs of each trial and final fit.")

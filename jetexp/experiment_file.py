@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -192,7 +193,9 @@ def override(
     experiment : Experiment
         As read from its file.
     jets : str, optional
-        A file or stored sample to take all jets from, the test jets too.
+        A file or stored sample to take all jets from, the test jets too; or several, separated by commas,
+        each with its class and an equals sign before it where files name no classes
+        (``QCD=a.h5,W=b-*.h5``).
     per_class : int, optional
         Jets of each class; the test sample is made no larger than its own size.
     trials, epochs, seeds, seed : int, optional
@@ -213,7 +216,7 @@ def override(
         before = content["jets"] if content["jets"]["source"] == "file" else {}
         # what the experiment says of such files holds for another one too
         kept = {key: before[key] for key in ("names", "half_width", "unit", "maximum_pixel") if key in before}
-        content["jets"] = {"source": "file", "path": jets, **kept}
+        content["jets"] = {"source": "file", "path": _paths(jets, experiment.classes), **kept}
         content.pop("test", None)
     if per_class is not None:
         content["jets"]["per_class"] = per_class
@@ -230,3 +233,23 @@ def override(
     if seed is not None:
         content["seed"] = seed
     return validated(content, f"experiment {experiment.name} with the overrides given")
+
+
+def _paths(jets: str, classes: Sequence[str]) -> str | list[str] | dict[str, list[str]]:
+    """Part files that are separated by commas, class by class where classes are named."""
+    if Path(jets).exists():
+        return jets
+    parts = [part.strip() for part in jets.split(",") if part.strip()]
+    of_class: dict[str, list[str]] = {}
+    for part in parts:
+        name, equals, path = part.partition("=")
+        if equals and name in classes:
+            of_class.setdefault(name, []).append(path)
+    if not of_class:
+        return parts or jets
+    if sum(map(len, of_class.values())) < len(parts):
+        raise ExperimentError(
+            f"jets {jets!r} names a class for some files only; "
+            f"{','.join(f'{name}=FILE' for name in classes)} would be right."
+        )
+    return of_class

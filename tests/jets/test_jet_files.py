@@ -114,3 +114,32 @@ def test_another_file_keeps_what_the_experiment_says_of_files(tmp_path: Path) ->
     assert isinstance(jets, JetFileSettings)
     assert (jets.path, jets.half_width) == (("other.h5",), 1.0)
     assert jets.names == {"background": "QCD", "signal": "W"}
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("own.h5", ("own.h5",)),
+        ("a.h5, b-*.h5", ("a.h5", "b-*.h5")),
+        (
+            "signal=s.h5,background=a.h5,background=b.h5",
+            {"signal": ("s.h5",), "background": ("a.h5", "b.h5")},
+        ),
+        ("seed=1.h5", ("seed=1.h5",)),
+        ("signal=s,background=b.npz", ("signal=s,background=b.npz",)),
+    ],
+)
+def test_several_files_may_be_given_on_the_command_line(
+    given: str, path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # a file of just that name is meant
+    (tmp_path / "signal=s,background=b.npz").touch()
+    jets = override(read_experiment(EXPERIMENTS / "your_jets.yaml"), jets=given).jets
+    assert isinstance(jets, JetFileSettings)
+    assert jets.path == path
+
+
+def test_a_class_for_some_files_only_is_refused() -> None:
+    with pytest.raises(ExperimentError, match="for some files only; background=FILE,signal=FILE would be"):
+        override(read_experiment(EXPERIMENTS / "your_jets.yaml"), jets="signal=a.h5,b.h5")
