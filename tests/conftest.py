@@ -26,7 +26,12 @@ settings.load_profile("jetexp")
 
 @pytest.fixture(scope="session")
 def jets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the session's generated jets are kept: once for all processes that run tests."""
+    """Where the session's generated jets are kept: once for all processes that run tests.
+
+    JETEXP_TEST_JETS names a folder that outlives the session, for whoever runs a few tests again and again.
+    """
+    if kept := os.environ.get("JETEXP_TEST_JETS"):
+        return Path(kept)
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "jets"
     folder.mkdir(exist_ok=True)
