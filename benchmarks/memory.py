@@ -1,8 +1,8 @@
 """Peak memory of a whole run on a million jets, against one on a hundred thousand.
 
 One trial, one epoch, one seed of the default experiment. The jets are the default ones, resampled and
-slightly changed so that none is like another: for the size only, they teach nothing. Each run is a process of
-its own; its peak is that of itself or of the largest process that it starts.
+slightly changed so that none is like another: for the size only, they teach nothing. The memory is that of
+the run's process and of all that it starts, at the same moment (proportional set size, on Linux).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ ROOT = Path(__file__).parent.parent
 JETS = Path(os.environ.get("JETEXP_JETS", ROOT / "jets"))
 EXPERIMENT = ROOT / "experiments" / "w_vs_qcd.yaml"
 SIZES = (100_000, 1_000_000)
+# between two looks
+SECONDS = 0.5
 
 
 def resampled(jets: Jets, number: int) -> Iterator[Jets]:
@@ -51,29 +53,54 @@ def stored(number: int, folder: Path) -> Path:
 
 
 def peak(sample: Path, folder: Path) -> tuple[float, float]:
-    """Run the experiment in a process of its own; give its peak memory in GB and its seconds."""
+    """Run the experiment in processes of its own; give the peak of their memory in GB and the seconds."""
+    command = [sys.executable, "-m", "jetexp", "run", str(EXPERIMENT), "--jets", str(sample)]
+    budget = ["--trials", "1", "--epochs", "1", "--seeds", "1", "--jets-folder", str(folder / "jets")]
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     store = f"sqlite:///{folder / sample.name}.db"
-    budget = ["--trials", "1", "--epochs", "1", "--seeds", "1"]
-    command = ["run", str(EXPERIMENT), "--jets", str(sample), "--jets-folder", str(folder / "jets"), *budget]
     begin = time.perf_counter()
-    measured = (
-        "import resource, runpy, sys; sys.argv = ['jetexp', *sys.argv[1:]]\n"
-        "try: runpy.run_module('jetexp', run_name='__main__')\n"
-        "finally: print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,"
-        " resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", measured, *command],
-        env={**os.environ, "MLFLOW_TRACKING_URI": store},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr[-3000:])
-    told = next(line for line in done.stderr.splitlines() if line.startswith("PEAK"))
-    return max(map(int, told.split()[1:])) / 1e6, time.perf_counter() - begin
+    with (folder / "log").open("w+") as log:
+        done = subprocess.Popen(
+            [*command, *budget],
+            env={**os.environ, "MLFLOW_TRACKING_URI": store, "PYTHONPATH": paths},
+            cwd=folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        highest = 0
+        while done.poll() is None:
+            highest = max(highest, sum(map(memory, tree(done.pid))))
+            time.sleep(SECONDS)
+        log.seek(0)
+        if done.returncode:
+            raise SystemExit(log.read()[-3000:])
+    return highest / 1e6, time.perf_counter() - begin
+
+
+def tree(root: int) -> list[int]:
+    """List a process and all below it."""
+    below: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # the name, in brackets, may hold anything
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        below.setdefault(parent, []).append(int(path.parent.name))
+    found = [root]
+    for one in found:
+        found += below.get(one, [])
+    return found
+
+
+def memory(process: int) -> int:
+    """Give the memory of a process in kB; what it shares with others is shared out among them."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        # it has ended
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 def main() -> None:
