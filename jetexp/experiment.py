@@ -14,6 +14,7 @@ from jetexp.jets.settings import JetsSettings
 from jetexp.search_settings import SearchSettings
 from jetexp.settings import NAME, Settings
 from jetexp.tagger_fit import ReferenceSettings, TaggerFit
+from jetexp.taggers.classical_settings import MassWindowSettings
 from jetexp.taggers.settings import CLASSICAL, CnnSettings, TaggerSettings, TrainingSettings
 
 __all__ = ["Experiment", "GateSettings", "SplitSettings"]
@@ -184,6 +185,9 @@ class Experiment(Settings):
                 "registered_model: a model is served raw images, which carry no charges, and images.channels "
                 "need them"
             )
+        windows = [one.name for one in self.taggers if isinstance(one.tagger, MassWindowSettings)]
+        if windows and len(self.classes) > 2:
+            raise ValueError(f"{windows[0]}: a mass window tells two classes apart, not {len(self.classes)}")
         if self.taggers[0].is_classical:
             for key, given in (
                 ("search", self.search is not None),

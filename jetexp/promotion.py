@@ -12,6 +12,7 @@ import numpy.typing as npt
 from jetexp.compare import find_run
 from jetexp.errors import ModelError
 from jetexp.evaluation.report import Evaluation
+from jetexp.evaluation.separation import is_of_separation
 from jetexp.experiment import Experiment
 from jetexp.fits import FinalFit
 from jetexp.jets.collection import JETS_PER_BLOCK
@@ -189,5 +190,6 @@ def _offline(network: keras.Model, sample: TestSample, served: ServedSettings) -
 
 
 def _version_tags(experiment: Experiment, metrics: dict[str, float]) -> dict[str, str]:
-    numbers = {name: f"{value:.5g}" for name, value in metrics.items()}
+    # those of pairs of classes, which may be hundreds, stand in the run
+    numbers = {name: f"{value:.5g}" for name, value in metrics.items() if not is_of_separation(name)}
     return {"experiment": experiment.name, **numbers, **git_tags()}

@@ -11,6 +11,7 @@ import numpy as np
 from jetexp.evaluation.power_law import PowerLaw, fit_power_law
 from jetexp.evaluation.report import Summary, discriminant
 from jetexp.evaluation.seeds import SeedComparison, compare_over_seeds
+from jetexp.evaluation.separation import recorded
 from jetexp.fits import FinalFit
 from jetexp.jets.sample import Jets
 from jetexp.plots import gallery
@@ -55,7 +56,8 @@ class TaggerResult:
         return f"{self.variant}: {self.tagger}" if self.variant else self.tagger
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers as JSON-serialisable content."""
+        """Return the numbers as JSON-serialisable content; those of pairs only of more than two classes."""
+        pairs = {name: one.to_dict() for name, one in recorded(self.test.separations).items()}
         return {
             "tagger": self.tagger,
             "variant": self.variant,
@@ -65,6 +67,7 @@ class TaggerResult:
             "runs": [one.run_id for one in self.fits],
             "test": {name: one.to_dict() for name, one in self.test.measurements.items()},
             "validation": {name: one.to_dict() for name, one in self.validation.measurements.items()},
+            **({"pairs": pairs} if pairs else {}),
         }
 
 

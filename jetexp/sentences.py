@@ -19,6 +19,7 @@ COLUMNS = {
     "rejection_50": "rejection at 50 %",
     "rejection_80": "rejection at 80 %",
 }
+PAIRS = {"auc_": "AUC", "rejection_50_": "rejection at 50 %"}
 
 
 def markdown_table(
@@ -36,7 +37,8 @@ def markdown_table(
     Returns
     -------
     str
-        A line a row: statistical errors, and spreads over seeds where there are several.
+        A line a row: statistical errors, and spreads over seeds where there are several. Of more than two
+        classes also a line a pair, and a line for each class against all others (``rest``).
     """
     variants = any(row["variant"] for row in rows)
     heading = [*(["variant"] if variants else []), "tagger", "seeds", *COLUMNS.values()]
@@ -45,9 +47,24 @@ def markdown_table(
         cells = [*([row["variant"]] if variants else []), row["tagger"], str(len(row["runs"]))]
         cells += [_cell(row["test"].get(name)) for name in COLUMNS]
         lines.append("| " + " | ".join(cells) + " |")
+    for name, heading_of_pairs in PAIRS.items():
+        lines += _table_of_pairs(rows, name, heading_of_pairs)
     for name, one in (comparisons or {}).items():
         lines += ["", f"{name}: {sentence(one)}"]
     return "\n".join(lines) + "\n"
+
+
+def _table_of_pairs(rows: Sequence[Mapping[str, Any]], name: str, heading: str) -> list[str]:
+    """Write one number of all pairs and taggers: a line a pair, by the name of its metric."""
+    found = list(dict.fromkeys(key for row in rows for key in row.get("pairs", {}) if key.startswith(name)))
+    if not found:
+        return []
+    taggers = [f"{row['variant']}: {row['tagger']}" if row["variant"] else row["tagger"] for row in rows]
+    lines = ["", "| " + " | ".join([heading, *taggers]) + " |", "|" + "---|" * (len(rows) + 1)]
+    for key in found:
+        cells = [_cell(row.get("pairs", {}).get(key)) for row in rows]
+        lines.append("| " + " | ".join([f"`{key.removeprefix(name)}`", *cells]) + " |")
+    return lines
 
 
 def _cell(measured: Mapping[str, Any] | None) -> str:

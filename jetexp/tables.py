@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from jetexp.evaluation.report import Measurement
+from jetexp.evaluation.report import Measurement, SeedMeasurement
 from jetexp.sentences import sentence
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def print_outcome(outcome: Outcome) -> None:
     table.add_section()
     for result in outcome.results:
         _add_result(table, result)
+    _add_separations(table, outcome)
     if outcome.served is not None:
         table.add_section()
         table.add_row(f"{outcome.best.name} as served: raw images", *_cells(outcome.served.measurements()))
@@ -90,15 +91,28 @@ def print_outcome(outcome: Outcome) -> None:
 
 def _add_result(table: Table, result: TaggerResult) -> None:
     """Add a tagger's mean over seeds, and its spread."""
-    over_seeds = result.test.measurements
     many = len(result.fits) > 1
-    table.add_row(
-        f"{result.name}: mean ± statistical error" if many else result.name,
-        *_cells({name: Measurement(one.mean, one.error, one.is_limit) for name, one in over_seeds.items()}),
-    )
-    spreads = {name: f"{one.spread:.2g}" for name, one in over_seeds.items() if one.spread is not None}
+    label = f"{result.name}: mean ± statistical error" if many else result.name
+    _add_over_seeds(table, label, result.test.measurements)
+
+
+def _add_over_seeds(table: Table, label: str, measured: Mapping[str, SeedMeasurement]) -> None:
+    means = {name: Measurement(one.mean, one.error, one.is_limit) for name, one in measured.items()}
+    table.add_row(label, *_cells(means))
+    spreads = {name: f"{one.spread:.2g}" for name, one in measured.items() if one.spread is not None}
     if spreads:
         table.add_row("  spread over seeds", *_cells(spreads))
+
+
+def _add_separations(table: Table, outcome: Outcome) -> None:
+    """Add the signal against each other class, and each other class against all, where there are many."""
+    signal, shown = outcome.summary.signal, outcome.summary.separations
+    table.add_section()
+    for one in shown:
+        if (one.signal == signal) == (one.background is not None):
+            against = one.background or "all others"
+            label = f"{outcome.results[0].name}: {one.signal} against {against}"
+            _add_over_seeds(table, label, one.measurements)
 
 
 def print_verdict(verdict: Verdict) -> None:

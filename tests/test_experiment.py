@@ -241,3 +241,12 @@ def test_a_classical_tagger_is_neither_searched_nor_joined_nor_registered(tmp_pa
         path.write_text(f"{text}{line}\n")
         with pytest.raises(ExperimentError, match=f"{key} goes with a network, and mass_window is none"):
             read_experiment(path)
+
+
+def test_a_mass_window_among_three_classes_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    content = read_experiment(ROOT / "experiments" / "three_classes.yaml").content()
+    content["references"].append({"name": "window", "tagger": {"kind": "mass_window"}})
+    path = tmp_path / "three.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(ExperimentError, match="window: a mass window tells two classes apart, not 3"):
+        read_experiment(path)

@@ -36,6 +36,24 @@ def test_variants_have_a_column_of_their_own() -> None:
     assert lines[2].startswith("| not zoomed | cnn | 2 |")
 
 
+def test_pairs_of_classes_have_a_line_each_and_taggers_a_column() -> None:
+    pairs = {
+        "auc_W_vs_rest": number(0.9, 0.01, 0.002),
+        "rejection_50_W_vs_QCD": number(150.0, 10.0, None),
+        "rejection_50_QCD_vs_W": number(99.0, None, None, is_limit=True),
+    }
+    rows = [row("") | {"pairs": pairs}, row("few jets") | {"tagger": "pfn"}]
+    lines = markdown_table(rows).splitlines()
+    assert lines[4:8] == [
+        "",
+        "| AUC | cnn | few jets: pfn |",
+        "|---|---|---|",
+        "| `W_vs_rest` | 0.900 ± 0.010 (0.002) |  |",
+    ]
+    assert lines[8:10] == ["", "| rejection at 50 % | cnn | few jets: pfn |"]
+    assert lines[11:] == ["| `W_vs_QCD` | 150 ± 10 |  |", "| `QCD_vs_W` | > 99 (95 % CL) |  |"]
+
+
 def test_a_sentence_holds_difference_ratio_and_what_is_not_known() -> None:
     rng = np.random.default_rng(0)
     label = np.repeat([0, 1], 500)

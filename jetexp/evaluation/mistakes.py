@@ -9,11 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from jetexp.evaluation.record import Float, Integer, Record
+from jetexp.evaluation.uncertainty import binomial_error
 
-__all__ = ["ImageSource", "MisidentifiedJets", "Mistakes", "confusion_matrix", "find_mistakes", "similarity"]
+__all__ = [
+    "ImageSource",
+    "MisidentifiedJets",
+    "Mistakes",
+    "confusion_fractions",
+    "confusion_matrix",
+    "find_mistakes",
+    "similarity",
+]
 
 DIGITS = 6
 IMAGES_AT_ONCE = 4096
+# all pairs of four classes; of ten there would be ninety
+MAXIMUM_KINDS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +64,7 @@ class Mistakes(Record):
     class_sums : ndarray of float64, shape (C, H, W)
         Sum image of each class.
     kinds : tuple of MisidentifiedJets
-        One for each ordered pair of different classes.
+        One for each ordered pair of different classes; of many classes the most frequent twelve.
     """
 
     half_width: float
@@ -84,6 +95,30 @@ def confusion_matrix(label: Integer, predicted: Integer, classes: int) -> Intege
     """
     counts = np.bincount(label * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
+
+
+def confusion_fractions(confusion: Integer) -> tuple[Float, Float]:
+    """Say which fractions of each true class are identified as which.
+
+    Parameters
+    ----------
+    confusion : ndarray of int64, shape (C, C)
+        Jets by true (first axis) and predicted class; at least one of each true class.
+
+    Returns
+    -------
+    fractions, errors : ndarray of float64, shape (C, C)
+        Errors are binomial.
+
+    Examples
+    --------
+    >>> fractions, errors = confusion_fractions(np.array([[75, 25], [0, 50]]))
+    >>> fractions.tolist(), errors.round(3).tolist()
+    ([[0.75, 0.25], [0.0, 1.0]], [[0.043, 0.043], [0.014, 0.014]])
+    """
+    fractions = confusion / confusion.sum(axis=1, keepdims=True)
+    errors = [[binomial_error(passing, int(row.sum())) for passing in row] for row in confusion]
+    return fractions, np.array(errors)
 
 
 def similarity(first: Float, second: Float) -> float | None:
@@ -158,17 +193,19 @@ def find_mistakes(
                 chosen = some[(label[block] == true) & (predicted[block] == guess)]
                 sums[true, guess] += chosen.sum(axis=0, dtype=np.float64)
     class_sums = sums.sum(axis=1)
+    pairs = [(true, guess) for true in range(classes) for guess in range(classes) if true != guess]
+    counts = confusion_matrix(label, predicted, classes)
+    often = set(sorted(pairs, key=lambda pair: -counts[pair])[:MAXIMUM_KINDS])
     kinds = tuple(
         MisidentifiedJets(
             true=true,
             predicted=guess,
-            count=int(((label == true) & (predicted == guess)).sum()),
+            count=int(counts[true, guess]),
             sum_image=_rounded(sums[true, guess]),
             ssim=tuple(similarity(sums[true, guess], class_sum) for class_sum in class_sums),
         )
-        for true in range(classes)
-        for guess in range(classes)
-        if true != guess
+        for true, guess in pairs
+        if (true, guess) in often
     )
     first = [int(np.argmax(label == index)) for index in range(classes)]
     return Mistakes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from types import UnionType
 from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 
@@ -127,10 +127,13 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
 def _decode_record(kind: type[Record], value: dict[str, Any], where: str) -> Record:
     hints = get_type_hints(kind)
     names = {field.name for field in fields(kind)}
-    if names != set(value):
-        wrong = ", ".join(sorted(map(str, names ^ set(value))))
+    # what is stored may be older than a field, which then has a default
+    needed = {field.name for field in fields(kind) if field.default is MISSING}
+    wrong_names = (set(value) - names) | (needed - set(value))
+    if wrong_names:
+        wrong = ", ".join(sorted(map(str, wrong_names)))
         raise JetexpError(f"The stored result at {where} lacks, or should not have, these entries: {wrong}.")
-    content = {name: _decode(hints[name], value[name], f"{where}.{name}") for name in names}
+    content = {name: _decode(hints[name], value[name], f"{where}.{name}") for name in names & set(value)}
     try:
         return kind(**content)
     except ValueError as error:

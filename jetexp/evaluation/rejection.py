@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from jetexp.evaluation.record import Curve, Float, Record
+from jetexp.evaluation.record import Curve, Float, Integer, Record
 from jetexp.evaluation.roc import RocCurve
 from jetexp.evaluation.uncertainty import (
     STANDARD_INTERVAL,
@@ -27,6 +27,7 @@ __all__ = [
 
 REPLICAS = 4000
 CURVE_STEPS = 200
+CURVE_REPLICAS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class RejectionCurve(Curve):
     Attributes
     ----------
     signal_efficiency : ndarray of float64, shape (E,)
-        Rising, whole multiples of 0.005.
+        Rising, whole multiples of 0.005 or, where there are many curves, of 0.025.
     rejection : ndarray of float64, shape (E,)
         One over the background efficiency.
     low, high : ndarray of float64, shape (E,)
@@ -78,6 +79,18 @@ class RejectionCurve(Curve):
     rejection: Float
     low: Float
     high: Float
+
+    @property
+    def steps(self) -> Integer:
+        """1000 times the signal efficiency, shape (E,)."""
+        return np.rint(1000 * self.signal_efficiency).astype(np.int64)
+
+    def thinned(self, steps: int) -> RejectionCurve:
+        """Keep the points at whole multiples of 1 / ``steps``; 200 / ``steps`` is a whole number."""
+        keep = self.steps % (1000 // steps) == 0
+        return RejectionCurve(
+            self.signal_efficiency[keep], self.rejection[keep], self.low[keep], self.high[keep]
+        )
 
 
 class CurveWithBand(Protocol):
@@ -177,7 +190,13 @@ def working_points(
     return tuple(points)
 
 
-def rejection_curve(curve: RocCurve, *, rng: np.random.Generator) -> RejectionCurve:
+def rejection_curve(
+    curve: RocCurve,
+    *,
+    rng: np.random.Generator,
+    steps: int = CURVE_STEPS,
+    replicas: int = CURVE_REPLICAS,
+) -> RejectionCurve:
     """Compute the background rejection along the ROC curve, with its error band.
 
     Parameters
@@ -186,16 +205,21 @@ def rejection_curve(curve: RocCurve, *, rng: np.random.Generator) -> RejectionCu
         The whole ROC curve, not thinned.
     rng : numpy.random.Generator
         For the errors.
+    steps : int
+        Number of signal efficiencies, evenly up to 1.
+    replicas : int
+        Number of samples drawn for the errors.
 
     Returns
     -------
     RejectionCurve
-        At those whole multiples of 0.005 in signal efficiency where at least one background jet passes.
+        At those whole multiples of 1 / ``steps`` in signal efficiency where at least one background jet
+        passes.
     """
-    wanted = np.arange(1, CURVE_STEPS + 1) / CURVE_STEPS
+    wanted = np.arange(1, steps + 1) / steps
     background = curve.background_efficiency_at(wanted)
     wanted = wanted[background * curve.n_background >= 1 - 1e-9]
     rejection = 1 / curve.background_efficiency_at(wanted)
-    drawn = 1 / background_efficiency_replicas(curve, wanted, replicas=REPLICAS // 4, rng=rng)
+    drawn = 1 / background_efficiency_replicas(curve, wanted, replicas=replicas, rng=rng)
     low, high = np.quantile(drawn, STANDARD_INTERVAL, axis=0)
     return RejectionCurve(wanted, rejection, np.minimum(low, rejection), np.maximum(high, rejection))

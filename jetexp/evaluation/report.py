@@ -8,6 +8,7 @@
     evaluation.working_point(0.5)       # rejection, error, is_limit, threshold
     evaluation.measurements()           # name without part -> Measurement; str() shows it with its error
     Evaluation.from_dict(evaluation.to_dict())                      # JSON there and back
+    evaluation.separations              # of more than two classes: each against all others, each ordered pair
     summarise([evaluation, ...])        # over seeds: mean, spread, statistical error; .metrics()
     compare_paired(label, a, b, signal_index=1)                     # which of two taggers is better
 """
@@ -22,10 +23,12 @@ import numpy.typing as npt
 
 from jetexp.errors import JetexpError
 from jetexp.evaluation.comparison import PairedComparison, compare_paired
+from jetexp.evaluation.measurement import Measurement, SeedMeasurement, measurements_of, metrics_of
 from jetexp.evaluation.mistakes import (
     ImageSource,
     MisidentifiedJets,
     Mistakes,
+    confusion_fractions,
     confusion_matrix,
     find_mistakes,
 )
@@ -39,9 +42,10 @@ from jetexp.evaluation.rejection import (
     working_points,
 )
 from jetexp.evaluation.roc import RocCurve, roc_curve
-from jetexp.evaluation.summary import Measurement, SeedCurve, SeedMeasurement, Summary, summarise
+from jetexp.evaluation.separation import PAIR_STEPS, Separation, recorded, separation_name, separations
+from jetexp.evaluation.summary import SeedCurve, SeedSeparation, Summary, summarise
 from jetexp.evaluation.thresholds import ScoreHistograms, ThresholdScan, score_histograms, threshold_scan
-from jetexp.evaluation.uncertainty import binomial_error, delong
+from jetexp.evaluation.uncertainty import auc_error, binomial_error
 
 __all__ = [
     "CurveWithBand",
@@ -55,10 +59,13 @@ __all__ = [
     "ScoreHistograms",
     "SeedCurve",
     "SeedMeasurement",
+    "SeedSeparation",
+    "Separation",
     "Summary",
     "ThresholdScan",
     "WorkingPoint",
     "compare_paired",
+    "confusion_fractions",
     "discriminant",
     "evaluate",
     "ratio_to",
@@ -100,6 +107,8 @@ class Evaluation(Record):
         Mistakes and accuracy against the threshold on the signal's score.
     mistakes : Mistakes or None
         Sum images of the misidentified jets, where images were given.
+    separations : tuple of Separation
+        Each class against all others, and each ordered pair of classes, where there are more than two.
     """
 
     part: str
@@ -117,6 +126,7 @@ class Evaluation(Record):
     histograms: ScoreHistograms
     threshold_scan: ThresholdScan
     mistakes: Mistakes | None
+    separations: tuple[Separation, ...] = ()
 
     def measurements(self) -> dict[str, Measurement]:
         """Return accuracy, AUC and background rejections with their errors.
@@ -126,14 +136,9 @@ class Evaluation(Record):
         dict of str to Measurement
             By metric name without the part: "accuracy", "auc", "rejection_30", ...
         """
-        rejections = {
-            point.name: Measurement(point.rejection, point.error, point.is_limit)
-            for point in self.working_points
-        }
         return {
             "accuracy": Measurement(self.accuracy, self.accuracy_error),
-            "auc": Measurement(self.auc, self.auc_error),
-            **rejections,
+            **measurements_of(self.auc, self.auc_error, self.working_points),
         }
 
     def metrics(self) -> dict[str, float]:
@@ -142,15 +147,11 @@ class Evaluation(Record):
         Returns
         -------
         dict of str to float
-            ``<part>_auc``, ``<part>_auc_error``, ``<part>_accuracy``, ``<part>_rejection_50``, ...; all
-            finite. A background rejection that is a lower limit has no ``_error``.
+            ``<part>_auc``, ``<part>_auc_error``, ``<part>_accuracy``, ``<part>_rejection_50``, ...; of more
+            than two classes also ``<part>_auc_W_vs_QCD``, ...; all finite. A background rejection that is a
+            lower limit has no ``_error``.
         """
-        metrics = {}
-        for name, measured in self.measurements().items():
-            metrics[f"{self.part}_{name}"] = measured.value
-            if measured.error is not None:
-                metrics[f"{self.part}_{name}_error"] = measured.error
-        return metrics
+        return metrics_of(self.part, self.measurements() | recorded(self.separations))
 
     def rejection_curve(self) -> tuple[Integer, Float]:
         """Return the background rejection as a stepped metric.
@@ -162,8 +163,7 @@ class Evaluation(Record):
         values : ndarray of float64, shape (E,)
             Background rejections.
         """
-        steps = np.rint(1000 * self.rejection.signal_efficiency).astype(np.int64)
-        return steps, self.rejection.rejection
+        return self.rejection.steps, self.rejection.rejection
 
     def working_point(self, signal_efficiency: float) -> WorkingPoint:
         """Return the working point at a signal efficiency.
@@ -279,9 +279,19 @@ def evaluate(
     signal_score = discriminant(values, classes, signal)
     is_signal = truth == list(classes).index(signal)
     predicted = values.argmax(axis=1)
-    curve = roc_curve(signal_score, is_signal)
-    _, covariance = delong([signal_score], is_signal)
     rng = np.random.default_rng(seed)
+    curve, error = roc_curve(signal_score, is_signal), auc_error(signal_score, is_signal)
+    points = working_points(curve, signal_efficiencies, rng=rng)
+    rejection = rejection_curve(curve, rng=rng)
+    against_rest = Separation(
+        name=separation_name(classes, signal, None),
+        signal=signal,
+        background=None,
+        auc=curve.area,
+        auc_error=error,
+        working_points=points,
+        curve=rejection.thinned(PAIR_STEPS),
+    )
     right = int((predicted == truth).sum())
     return Evaluation(
         part=part,
@@ -291,14 +301,15 @@ def evaluate(
         accuracy=right / len(truth),
         accuracy_error=binomial_error(right, len(truth)),
         auc=curve.area,
-        auc_error=float(np.sqrt(covariance[0, 0])),
-        working_points=working_points(curve, signal_efficiencies, rng=rng),
+        auc_error=error,
+        working_points=points,
         roc=curve.thinned(),
-        rejection=rejection_curve(curve, rng=rng),
+        rejection=rejection,
         confusion=confusion_matrix(truth, predicted, len(classes)),
         histograms=score_histograms(values, truth),
         threshold_scan=threshold_scan(signal_score, is_signal),
         mistakes=_mistakes(images, truth, predicted, len(classes), half_width),
+        separations=separations(values, truth, classes=classes, known=against_rest, rng=rng),
     )
 
 

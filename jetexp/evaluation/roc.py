@@ -86,6 +86,30 @@ class RocCurve(Curve):
         result: Float = values[before] + fraction * (values[after] - values[before])
         return result
 
+    def swapped(self) -> RocCurve:
+        """Return the curve where signal and background, and the sign of the discriminant, are swapped.
+
+        Returns
+        -------
+        RocCurve
+            What passes there is what fails here.
+
+        Examples
+        --------
+        >>> curve = roc_curve([0.1, 0.4, 0.4, 0.9], [False, False, True, True]).swapped()
+        >>> curve.signal_efficiency.tolist(), curve.background_efficiency.tolist(), curve.area
+        ([0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0], 0.875)
+        """
+        # what is below one threshold is at the next lower one or below
+        thresholds = -self.thresholds[:0:-1]
+        return RocCurve(
+            signal_efficiency=1 - self.background_efficiency[::-1],
+            background_efficiency=1 - self.signal_efficiency[::-1],
+            thresholds=np.append(np.nextafter(thresholds[0], np.inf), thresholds),
+            n_signal=self.n_background,
+            n_background=self.n_signal,
+        )
+
     def thinned(self, points: int = MAXIMUM_STORED_POINTS) -> RocCurve:
         """Keep some of the points, evenly in signal efficiency and in log background efficiency.
 

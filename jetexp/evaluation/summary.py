@@ -2,86 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jetexp.evaluation.measurement import Measurement, SeedMeasurement, metrics_of
 from jetexp.evaluation.record import Curve, Float, Record
+from jetexp.evaluation.rejection import RejectionCurve
+from jetexp.evaluation.separation import recorded
 
 if TYPE_CHECKING:
     from jetexp.evaluation.report import Evaluation
 
-__all__ = ["Measurement", "SeedCurve", "SeedMeasurement", "Summary", "summarise"]
-
-
-def _digits(error: float) -> int:
-    """Decimal places that show two digits of an error."""
-    return max(0, 1 - math.floor(math.log10(error))) if error > 0 else 4
-
-
-@dataclass(frozen=True, eq=False)
-class Measurement(Record):
-    """A number with its statistical error.
-
-    Attributes
-    ----------
-    value : float
-        The number; a lower limit at 95 % confidence if ``is_limit``.
-    error : float or None
-        Its standard error; None for a limit.
-    is_limit : bool
-        Whether it is a lower limit.
-    """
-
-    value: float
-    error: float | None = None
-    is_limit: bool = False
-
-    def __str__(self) -> str:
-        if self.is_limit:
-            return f"> {self.value:.4g} (95 % CL)"
-        if self.error is None:
-            return f"{self.value:.4g}"
-        places = _digits(self.error)
-        return f"{self.value:.{places}f} ± {self.error:.{places}f}"
-
-
-@dataclass(frozen=True, eq=False)
-class SeedMeasurement(Record):
-    """A number measured once for each seed.
-
-    Attributes
-    ----------
-    mean : float
-        Mean over seeds; a lower limit if ``is_limit``.
-    spread : float or None
-        Sample standard deviation over seeds; None for one seed.
-    error : float or None
-        Mean statistical error; since all seeds are tested on the same jets, more seeds do not make it
-        smaller. None where every seed has a limit.
-    values : tuple of float
-        Of each seed.
-    is_limit : bool
-        Whether the value of at least one seed is a lower limit.
-    """
-
-    mean: float
-    spread: float | None
-    error: float | None
-    values: tuple[float, ...]
-    is_limit: bool
-
-    def __str__(self) -> str:
-        places = _digits(self.error) if self.error else 1
-        text = f"{'> ' if self.is_limit else ''}{self.mean:.{places}f}"
-        if self.error is not None:
-            text += f" ± {self.error:.{places}f}"
-        if self.spread is not None:
-            text += f" (seeds ± {self.spread:.{places}f})"
-        return text
+__all__ = ["SeedCurve", "SeedSeparation", "Summary", "summarise"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +53,31 @@ class SeedCurve(Curve):
 
 
 @dataclass(frozen=True, eq=False)
+class SeedSeparation(Record):
+    """How well one class is told from another, or from all others, over seeds.
+
+    Attributes
+    ----------
+    name : str
+        What the names of its metrics end with: ``W_vs_QCD``, ``W_vs_rest``.
+    signal : str
+        The class that is signal.
+    background : str or None
+        The class that is background; None for all others.
+    measurements : dict of str to SeedMeasurement
+        "auc", "rejection_30", ...
+    curve : SeedCurve
+        Background rejection against signal efficiency.
+    """
+
+    name: str
+    signal: str
+    background: str | None
+    measurements: dict[str, SeedMeasurement]
+    curve: SeedCurve
+
+
+@dataclass(frozen=True, eq=False)
 class Summary(Record):
     """One tagger over several seeds, on one part.
 
@@ -135,6 +95,8 @@ class Summary(Record):
         By metric name without the part: "auc", "accuracy", "rejection_50", ...
     curve : SeedCurve
         Background rejection against signal efficiency.
+    separations : tuple of SeedSeparation
+        Each class against all others, and each ordered pair of classes, where there are more than two.
     """
 
     part: str
@@ -143,6 +105,7 @@ class Summary(Record):
     counts: tuple[int, ...]
     measurements: dict[str, SeedMeasurement]
     curve: SeedCurve
+    separations: tuple[SeedSeparation, ...] = ()
 
     def metrics(self) -> dict[str, float]:
         """Return the numbers under the names that every run uses.
@@ -150,16 +113,10 @@ class Summary(Record):
         Returns
         -------
         dict of str to float
-            ``<part>_auc`` (mean), ``<part>_auc_error``, ``<part>_auc_spread``, and so on; all finite.
+            ``<part>_auc`` (mean), ``<part>_auc_error``, ``<part>_auc_spread``, and so on; of more than two
+            classes also ``<part>_auc_W_vs_QCD``, ...; all finite.
         """
-        metrics = {}
-        for name, measured in self.measurements.items():
-            metrics[f"{self.part}_{name}"] = measured.mean
-            if measured.error is not None:
-                metrics[f"{self.part}_{name}_error"] = measured.error
-            if measured.spread is not None:
-                metrics[f"{self.part}_{name}_spread"] = measured.spread
-        return metrics
+        return metrics_of(self.part, self.measurements | recorded(self.separations))
 
 
 def summarise(evaluations: Sequence[Evaluation]) -> Summary:
@@ -185,15 +142,28 @@ def summarise(evaluations: Sequence[Evaluation]) -> Summary:
     first = evaluations[0]
     if len({(one.part, one.classes, one.signal, one.counts) for one in evaluations}) > 1:
         raise ValueError("evaluations of different jets cannot be summarised")
-    measured = [one.measurements() for one in evaluations]
     return Summary(
         part=first.part,
         classes=first.classes,
         signal=first.signal,
         counts=first.counts,
-        measurements={name: _over_seeds([one[name] for one in measured]) for name in measured[0]},
-        curve=_mean_curve(evaluations),
+        measurements=_each_over_seeds([one.measurements() for one in evaluations]),
+        curve=_mean_curve([one.rejection for one in evaluations]),
+        separations=tuple(
+            SeedSeparation(
+                name=same[0].name,
+                signal=same[0].signal,
+                background=same[0].background,
+                measurements=_each_over_seeds([one.measurements for one in same]),
+                curve=_mean_curve([one.curve for one in same]),
+            )
+            for same in zip(*(one.separations for one in evaluations), strict=True)
+        ),
     )
+
+
+def _each_over_seeds(measured: Sequence[Mapping[str, Measurement]]) -> dict[str, SeedMeasurement]:
+    return {name: _over_seeds([one[name] for one in measured]) for name in measured[0]}
 
 
 def _over_seeds(values: Sequence[Measurement]) -> SeedMeasurement:
@@ -208,13 +178,12 @@ def _over_seeds(values: Sequence[Measurement]) -> SeedMeasurement:
     )
 
 
-def _mean_curve(evaluations: Sequence[Evaluation]) -> SeedCurve:
-    steps = [one.rejection_curve() for one in evaluations]
-    common = steps[0][0]
-    for others, _ in steps[1:]:
-        common = np.intersect1d(common, others)
-    rejections = np.stack([values[np.isin(where, common)] for where, values in steps])
-    ddof = min(1, len(evaluations) - 1)
+def _mean_curve(curves: Sequence[RejectionCurve]) -> SeedCurve:
+    common = curves[0].steps
+    for others in curves[1:]:
+        common = np.intersect1d(common, others.steps)
+    rejections = np.stack([one.rejection[np.isin(one.steps, common)] for one in curves])
+    ddof = min(1, len(curves) - 1)
     return SeedCurve(
         signal_efficiency=common / 1000,
         rejection=rejections.mean(axis=0),

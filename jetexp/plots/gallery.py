@@ -30,6 +30,7 @@ from jetexp.plots.scaling import power_laws
 from jetexp.plots.scores import confusion, scores, thresholds
 from jetexp.plots.sculpting import mass_spectra, rejection_against_pt
 from jetexp.plots.search import Trial, search_overview
+from jetexp.plots.separations import curves_of_separations, matrices_of_separations
 from jetexp.plots.variants import figure_of_variants
 
 __all__ = [
@@ -61,9 +62,11 @@ def figures_of_run(evaluation: Evaluation, history: History | None = None) -> di
     Returns
     -------
     dict of str to Figure
-        ROC, rejection and scores; learning curves, if there is a history.
+        ROC, rejection and scores; of more than two classes also AUC and rejection of each pair; learning
+        curves, if there is a history.
     """
     figures = {"roc": roc(evaluation), "rejection": rejection(evaluation), "scores": scores(evaluation)}
+    figures |= matrices_of_separations(evaluation)
     if history is not None:
         figures["learning_curves"] = learning_curves(history)
     return figures
@@ -109,6 +112,8 @@ def figures_of_parent(
         "scores": scores(chosen),
         "thresholds": thresholds(chosen),
         "confusion": confusion(chosen),
+        **matrices_of_separations(chosen if alone else summary),
+        **curves_of_separations(chosen if alone else summary),
     }
     if chosen.mistakes is not None:
         figures["examples"] = examples(chosen)

@@ -16,6 +16,7 @@ __all__ = ["class_sums", "examples", "mean_images", "misidentified"]
 
 DECADES_OF_SUMS = 5
 DECADES_OF_ONE = 4
+MANY = 4
 
 
 @styled
@@ -90,16 +91,19 @@ def misidentified(evaluation: Evaluation) -> Figure:
     Returns
     -------
     Figure
-        One panel for each ordered pair of classes.
+        One panel for each ordered pair of classes, or for those that are most often confused.
     """
     mistakes, classes = _mistakes(evaluation), evaluation.classes
     titles = []
     for kind in mistakes.kinds:
         likeness = [
             f"{name} {'–' if value is None else f'{value:.3f}'}"
-            for name, value in zip(classes, kind.ssim, strict=True)
+            for index, (name, value) in enumerate(zip(classes, kind.ssim, strict=True))
+            # of many classes the two that it is about
+            if len(classes) <= MANY or index in (kind.true, kind.predicted)
         ]
-        lines = [", ".join(likeness[start : start + 2]) for start in range(0, len(likeness), 2)]
+        columns = 2 if len(classes) <= MANY else 1
+        lines = [", ".join(likeness[start : start + columns]) for start in range(0, len(likeness), columns)]
         titles.append(
             f"{classes[kind.true]} taken for {classes[kind.predicted]}: {number(kind.count)} jets\n"
             f"SSIM to all {lines[0]}" + "".join(f",\n{line}" for line in lines[1:])

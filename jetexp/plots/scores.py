@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from jetexp.evaluation.report import Evaluation
-from jetexp.plots.style import GREY, caption, class_colour, new_figure, number, styled
+from jetexp.evaluation.report import Evaluation, confusion_fractions
+from jetexp.plots.matrix import matrix_figure
+from jetexp.plots.style import COLUMN_WIDTH, GREY, caption, class_colour, new_figure, number, styled
 
 __all__ = ["confusion", "scores", "thresholds"]
+
+MANY = 4
 
 
 @styled
@@ -23,11 +27,19 @@ def scores(evaluation: Evaluation) -> Figure:
     Returns
     -------
     Figure
-        One panel a hypothesis, with the square root of each bin as its error.
+        One panel a hypothesis, with the square root of each bin as its error; of many classes two in a row,
+        with logarithmic axes and without errors.
     """
     histograms, classes = evaluation.histograms, evaluation.classes
-    figure, axes = new_figure(len(classes), 1, height=0.6 + 2.0 * len(classes), sharex=True)
-    for hypothesis, panel in enumerate(axes[:, 0]):
+    many = len(classes) > MANY
+    columns = 2 if many else 1
+    rows = -(-len(classes) // columns)
+    figure, axes = new_figure(
+        rows, columns, width=(1 + 0.4 * many) * COLUMN_WIDTH, height=0.6 + 2.0 * rows, sharex=True
+    )
+    for panel in axes.flat[len(classes) :]:
+        panel.set_visible(False)
+    for hypothesis, panel in enumerate(axes.flat[: len(classes)]):
         series = [("all jets", histograms.all_jets[hypothesis], GREY)]
         series += [
             (f"true {name}", histograms.counts[hypothesis, true], class_colour(true))
@@ -35,6 +47,8 @@ def scores(evaluation: Evaluation) -> Figure:
         ]
         for label, counts, colour in series:
             panel.stairs(counts, histograms.edges, color=colour, linewidth=1.2, label=label)
+            if many:
+                continue
             error = np.sqrt(counts)
             panel.fill_between(
                 histograms.edges,
@@ -50,11 +64,15 @@ def scores(evaluation: Evaluation) -> Figure:
             xlim=(0, 1),
             xlabel=f"{classes[hypothesis]} score",
             ylabel=f"jets / {width:.3g}",
-            ylim=(0, None),
+            yscale="log" if many else "linear",
+            ylim=(0.5 if many else 0, None),
         )
         panel.xaxis.set_tick_params(labelbottom=True)
     axes[0, 0].set_title(caption(evaluation), loc="left")
-    axes[0, 0].legend(loc="upper center")
+    if many:
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    else:
+        axes[0, 0].legend(loc="upper center")
     return figure
 
 
@@ -122,34 +140,22 @@ def confusion(evaluation: Evaluation) -> Figure:
     Returns
     -------
     Figure
-        Counts, and fractions of each true class.
+        Fractions of each true class with their errors, and counts.
     """
-    matrix, classes = evaluation.confusion, evaluation.classes
-    size = 1.9 + 0.75 * len(classes)
-    figure, [[axes]] = new_figure(width=size + 0.4, height=size)
-    fractions = matrix / matrix.sum(axis=1, keepdims=True)
-    drawn = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-    for true in range(len(classes)):
-        for guess in range(len(classes)):
-            axes.text(
-                guess,
-                true,
-                f"{number(int(matrix[true, guess]))}\n{100 * fractions[true, guess]:.1f} %",
-                ha="center",
-                va="center",
-                color="white" if fractions[true, guess] > 0.5 else "black",
-            )
-    axes.set(
-        xticks=range(len(classes)),
-        yticks=range(len(classes)),
-        xticklabels=classes,
-        yticklabels=classes,
-        xlabel="identified as",
-        ylabel="true class",
+    fractions, errors = confusion_fractions(evaluation.confusion)
+    texts = [
+        [
+            f"{100 * fraction:.1f}\n± {100 * error:.1f} %\n{number(int(count))}"
+            for fraction, error, count in zip(*row, strict=True)
+        ]
+        for row in zip(fractions, errors, evaluation.confusion, strict=True)
+    ]
+    return matrix_figure(
+        fractions,
+        texts,
+        rows=evaluation.classes,
+        columns=evaluation.classes,
+        norm=Normalize(0, 1),
+        labels=("identified as", "true class", "fraction of the true class"),
+        title=f"{evaluation.part}: accuracy {evaluation.measurements()['accuracy']}",
     )
-    axes.minorticks_off()
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    axes.set_title(f"{evaluation.part}: accuracy {evaluation.measurements()['accuracy']}", loc="left")
-    figure.colorbar(drawn, ax=axes, shrink=0.85, label="fraction of the true class")
-    return figure

@@ -110,5 +110,6 @@ def caption(result: Evaluation | Summary, extra: str = "") -> str:
     """Say what a figure shows: signal against background, the part, the number of jets."""
     total = sum(result.counts)
     background: Sequence[str] = [name for name in result.classes if name != result.signal]
-    text = f"{result.signal} against {' and '.join(background)}, {result.part}: {number(total)} jets"
+    named = " and ".join(background) if len(background) <= 2 else "all others"
+    text = f"{result.signal} against {named}, {result.part}: {number(total)} jets"
     return f"{text}, {extra}" if extra else text

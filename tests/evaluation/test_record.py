@@ -46,6 +46,17 @@ def test_everything_comes_back_as_it_was():
     assert again.counts.shape == (1, 2)
 
 
+@dataclass(frozen=True, eq=False)
+class Grown(Inner):
+    later: tuple[Inner, ...] = ()
+
+
+def test_what_is_older_than_a_field_gets_its_default():
+    assert Grown.from_dict({"value": 1.0}).later == ()
+    with pytest.raises(JetexpError, match="value"):
+        Grown.from_dict({"later": []})
+
+
 @pytest.mark.parametrize("field", ["values", "pair"])
 def test_nothing_infinite_is_written(field):
     broken = Outer(**{**OUTER.__dict__, field: np.array([np.inf, 0]) if field == "values" else (np.nan, 0.0)})
