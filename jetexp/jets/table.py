@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jetexp.errors import JetFileError
 from jetexp.files import whole_file
+from jetexp.jets.parquet_file import parquet_file
+from jetexp.jets.parquet_pages import check_pages, groups_of
 from jetexp.jets.sample import Jets
 
-__all__ = ["from_table", "read_table", "to_table", "write_chunk", "write_table"]
-
-# Parquet can unfold a small file into a huge table: no jet needs more than this
-MAXIMUM_EXPANSION = 100
+__all__ = ["flattened", "from_table", "read_table", "to_table", "write_chunk", "write_table"]
 
 _CONSTITUENTS: dict[str, pa.DataType] = {
     "constituent_eta": pa.float32(),
@@ -96,19 +96,45 @@ def from_table(table: pa.Table, classes: tuple[str, ...], where: str) -> Jets:
         if not (column.type.equals(wanted) or _is_list_of(column.type, wanted)):
             raise JetFileError(f"{where}, column {name!r}, is of type {column.type}, not {wanted}.")
         if name in _CONSTITUENTS:
-            lengths = column.value_lengths()
-            if lengths.null_count or column.flatten().null_count:
-                raise JetFileError(f"{where}, column {name!r}, has empty cells.")
-            ends = np.concatenate([[0], np.cumsum(lengths.to_numpy(zero_copy_only=False))]).astype(np.int64)
+            ends, column = flattened(column, f"{where}, column {name!r}")
             if offsets is not None and not np.array_equal(ends, offsets):
                 raise JetFileError(f"{where}, column {name!r}, differs in length from other columns.")
-            offsets, column = ends, column.flatten()
+            offsets = ends
         elif column.null_count:
             raise JetFileError(f"{where}, column {name!r}, has empty cells.")
         arrays[name] = column.to_numpy(zero_copy_only=False)
     _check(arrays, classes, where)
     assert offsets is not None  # noqa: S101 (the columns of lists are not optional)
     return Jets(offsets=offsets, classes=classes, **arrays)
+
+
+def flattened(column: pa.Array, where: str) -> tuple[npt.NDArray[np.int64], pa.Array]:
+    """Take a column of lists apart.
+
+    Parameters
+    ----------
+    column : pyarrow.ListArray, pyarrow.LargeListArray or pyarrow.FixedSizeListArray
+        N lists.
+    where : str
+        File and column, for messages.
+
+    Returns
+    -------
+    ndarray of int64, shape (N + 1,)
+        Where the lists begin and end.
+    pyarrow.Array
+        The values of all lists.
+
+    Raises
+    ------
+    JetFileError
+        If a list or a value is missing.
+    """
+    values = column.flatten()
+    if column.null_count or values.null_count:
+        raise JetFileError(f"{where}, has empty cells.")
+    lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), values
 
 
 def _is_list_of(found: pa.DataType, wanted: pa.DataType) -> bool:
@@ -161,7 +187,7 @@ def write_table(jets: Jets, path: Path) -> None:
     )
 
 
-def read_table(path: Path, classes: tuple[str, ...], columns: list[str] | None = None) -> Jets:
+def read_table(path: Path, classes: tuple[str, ...]) -> Jets:
     """Read one Parquet file of jets.
 
     Parameters
@@ -170,8 +196,6 @@ def read_table(path: Path, classes: tuple[str, ...], columns: list[str] | None =
         As written by ``write_table``.
     classes : tuple of str
         Names of the classes.
-    columns : None
-        All columns are read.
 
     Returns
     -------
@@ -183,17 +207,13 @@ def read_table(path: Path, classes: tuple[str, ...], columns: list[str] | None =
     JetFileError
         If the file is damaged or holds something else.
     """
-    try:
-        size = path.stat().st_size
-        with pq.ParquetFile(path, page_checksum_verification=True, memory_map=False) as file:
-            metadata = file.metadata
-            claimed = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-            if claimed > MAXIMUM_EXPANSION * size:
-                raise JetFileError(f"{path} claims to unfold to {claimed} bytes from {size}: not read.")
-            table = file.read(columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise JetFileError(f"{path} cannot be read as Parquet: {reason}.") from error
+    groups = groups_of(path)
+    with parquet_file(path) as file:
+        # columns of other types are refused before any of them is read
+        from_table(file.schema_arrow.empty_table(), classes, str(path))
+        names = [name for name in _PER_JET | _CONSTITUENTS if name in file.schema_arrow.names]
+        check_pages(path, groups, names)
+        table = file.read(columns=names)
     return from_table(table, classes, str(path))
 
 
