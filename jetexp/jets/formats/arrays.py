@@ -8,7 +8,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -156,7 +156,8 @@ def npz_arrays(path: Path) -> Iterator[Mapping[str, Array]]:
     JetFileError
         If it is truncated, damaged, names an array twice or is no .npz file at all; in the block too.
     """
-    with reading(path), zipfile.ZipFile(path) as archive:
+    # what is read halfway is closed with the file itself
+    with reading(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         if len(members) > MAXIMUM_MEMBERS:
             raise JetFileError(f"{path} has {len(members)} members; at most {MAXIMUM_MEMBERS} are read.")
@@ -204,11 +205,12 @@ def npy_array(path: Path) -> Iterator[Array]:
     JetFileError
         If it is truncated, damaged or no .npy file at all; in the block too.
     """
-    with reading(path):
+    # what is read halfway is closed at the end
+    with reading(path), ExitStack() as opened:
         size = path.stat().st_size
         with path.open("rb") as file:
             header = _header(file, str(path))
-        yield _array(header, lambda: path.open("rb"), size, size, str(path))
+        yield _array(header, lambda: opened.enter_context(path.open("rb")), size, size, str(path))
 
 
 @dataclass(frozen=True)
