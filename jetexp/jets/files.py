@@ -120,6 +120,7 @@ class JetFiles:
         self._settings, self._classes = settings, classes
         self.counts = np.zeros(len(classes), dtype=np.int64)
         self._told: list[dict[str, Any]] = []
+        self._held: dict[str, None] = {}
 
     def batches(self, scratch: Path | None = None) -> Iterator[Jets]:
         """Read the jets.
@@ -141,13 +142,15 @@ class JetFiles:
         """
         files = found_files(self._settings)
         self._check_classes(files)
+        several = sum(name is None for name, _ in files) > 1
         for path in {path for _, path in files}:
             _check_sum(path, self._settings)
         for of_class, path in files:
-            yield from self._file(of_class, path, scratch)
+            yield from self._file(of_class, path, scratch, several=several)
         for name, count in zip(self._classes, self.counts, strict=True):
             if not count:
-                raise JetFileError(f"The files given hold no jets of class {name!r} (path).")
+                held = f"; they have {', '.join(self._held)}" if self._held else ""
+                raise JetFileError(f"The files given hold no jets of class {name!r} (path){held}.")
 
     def provenance(self) -> dict[str, Any]:
         """Say where the jets came from; of one file as it always was."""
@@ -176,8 +179,15 @@ class JetFiles:
         room = self._settings.per_class - self.counts
         return int(room.max() if label is None else room[label])
 
-    def _file(self, of_class: str | None, path: Path, scratch: Path | None) -> Iterator[Jets]:
+    def _enough(self, labels: Sequence[int | None]) -> bool:
+        """Tell whether there are enough jets of the classes that a file has; none is enough of none."""
+        return all(self._room(label) == 0 for label in labels)
+
+    def _file(
+        self, of_class: str | None, path: Path, scratch: Path | None, *, several: bool
+    ) -> Iterator[Jets]:
         label = None if of_class is None else self._classes.index(of_class)
+        labels: Sequence[int | None] = [label]
         room = self._room(label)
         if room == 0:
             return
@@ -193,14 +203,21 @@ class JetFiles:
             maximum_pixel=self._settings.maximum_pixel,
             half_width=self._settings.half_width,
             unit=self._settings.unit,
+            several=several,
         )
-        assumptions = form.content(path, wanted).assumptions
+        held = form.content(path, wanted)
+        self._held.update({name: None for name, count in held.classes.items() if count})
+        if label is None and held.classes:
+            labels = list(wanted.labels(held, str(path)).values())
+        if self._enough(labels):
+            return
+        assumptions = held.assumptions
         for sentence in assumptions:
             logger.warning("%s", sentence)
         drops: Drops = Drops()
         for jets in form.read(path, wanted, drops):
             yield from self._limited(jets)
-            if self._room(label) == 0:
+            if self._enough(labels):
                 break
         dropped = {reason: count for reason, count in drops.items() if count}
         for reason, count in dropped.items():

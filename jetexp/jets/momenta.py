@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +11,37 @@ import numpy.typing as npt
 from jetexp.errors import JetFileError
 from jetexp.jets.sample import Jets
 
-__all__ = ["LARGEST_MOMENTUM", "jets_from_constituents", "jets_from_four_momenta", "jets_from_relative"]
+__all__ = [
+    "LARGEST_MOMENTUM",
+    "double",
+    "jets_from_constituents",
+    "jets_from_four_momenta",
+    "jets_from_relative",
+]
 
 Float = npt.NDArray[np.floating]
 Index = npt.NDArray[np.integer]
 
 # GeV: beyond any collider, and below what overflows float32 when squared
 LARGEST_MOMENTUM = 1e9
+LARGEST_ETA = 50.0
+
+
+def double(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Widen numbers from a file, whatever they are.
+
+    Parameters
+    ----------
+    values : ndarray
+        Of any type of numbers.
+
+    Returns
+    -------
+    ndarray of float64
+    """
+    # to widen a NaN that signals is an invalid operation
+    with np.errstate(invalid="ignore"):
+        return np.asarray(values, dtype=np.float64)
 
 
 def jets_from_four_momenta(
@@ -64,12 +89,13 @@ def jets_from_four_momenta(
     JetFileError
         If a momentum is no finite number or beyond reach, or an energy negative.
     """
-    px, py, pz, energy = (np.asarray(values, dtype=np.float64) for values in (px, py, pz, energy))
+    px, py, pz, energy = (double(values) for values in (px, py, pz, energy))
     for name, values in (("px", px), ("py", py), ("pz", pz), ("energy", energy)):
         _check(values, offsets, name, where, first, negative=name != "energy")
     pt = np.hypot(px, py)
-    keep = pt > 0
+    keep = _some(pt)
     eta = np.arcsinh(np.divide(pz, pt, out=np.zeros_like(pz), where=keep))
+    _check(eta, offsets, "eta", where, first, limit=LARGEST_ETA)
     jet = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[keep]
     return _about_axis(
         jet,
@@ -126,9 +152,9 @@ def jets_from_constituents(
     JetFileError
         If a pT is negative, or a value no finite number or beyond reach.
     """
-    pt, eta, phi = (np.asarray(values, dtype=np.float64) for values in (pt, eta, phi))
+    pt, eta, phi = (double(values) for values in (pt, eta, phi))
     _check_directions(offsets, pt, eta, phi, where, first)
-    keep = pt > 0
+    keep = _some(pt)
     jet = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[keep]
     return _about_axis(
         jet,
@@ -190,12 +216,12 @@ def jets_from_relative(
     JetFileError
         If a pT or a mass is negative, or a value no finite number or beyond reach.
     """
-    pt, eta, phi = (np.asarray(values, dtype=np.float64) for values in (pt, eta, phi))
+    pt, eta, phi = (double(values) for values in (pt, eta, phi))
     _check_directions(offsets, pt, eta, phi, where, first)
     alone = np.arange(len(offsets))
     for name, values in (("pT", jet_pt), ("eta", jet_eta), ("mass", jet_mass)):
-        _check(np.asarray(values, np.float64), alone, f"jet {name}", where, first, negative=name == "eta")
-    keep = pt > 0
+        _check(double(values), alone, f"jet {name}", where, first, negative=name == "eta")
+    keep = _some(pt)
     jet = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[keep]
     return Jets(
         offsets=_offsets(jet, len(label)),
@@ -249,6 +275,11 @@ def _offsets(jet: Index, number: int) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(np.bincount(jet, minlength=number))]).astype(np.int64)
 
 
+def _some(pt: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Tell which transverse momenta are not 0, in float32 too."""
+    return pt.astype(np.float32) > 0
+
+
 def _wrapped(phi: Float) -> npt.NDArray[np.float32]:
     """Bring angles to [-pi, pi), in float32 too."""
     wrapped = ((phi + np.pi) % (2 * np.pi) - np.pi).astype(np.float32)
@@ -257,7 +288,7 @@ def _wrapped(phi: Float) -> npt.NDArray[np.float32]:
 
 def _check_directions(offsets: Index, pt: Float, eta: Float, phi: Float, where: str, first: int) -> None:
     _check(pt, offsets, "pT", where, first, negative=False)
-    for name, values, limit in (("eta", eta, 50.0), ("phi", phi, 1e3)):
+    for name, values, limit in (("eta", eta, LARGEST_ETA), ("phi", phi, 1e3)):
         _check(values, offsets, name, where, first, limit=limit)
 
 

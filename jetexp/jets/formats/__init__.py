@@ -12,7 +12,17 @@ from jetexp.jets.formats.form import Format
 __all__ = ["FORMATS", "format_of"]
 
 # the general ones come last
-FORMATS = ("ucl",)
+FORMATS = (
+    "ucl",
+    "energyflow",
+    "top_tagging",
+    "jetnet",
+    "jet_images",
+    "jetclass",
+    "parquet",
+    "four_momenta",
+    "image_arrays",
+)
 
 
 def format_of(path: Path) -> Format:

@@ -60,6 +60,8 @@ class Wanted:
         Half the side of images in eta and phi, where the file does not say it.
     unit : float
         What a pixel or momentum of 1 in the file is in GeV, where the file does not say it.
+    several : bool
+        Whether there are other files, where classes may be that this one lacks.
     """
 
     classes: tuple[str, ...]
@@ -69,6 +71,7 @@ class Wanted:
     maximum_pixel: float = 13_000.0
     half_width: float | None = None
     unit: float = 1.0
+    several: bool = False
 
     def labels(self, content: Content, where: str) -> dict[str, int]:
         """Give the label of each of the file's classes that is wanted.
@@ -83,18 +86,20 @@ class Wanted:
         Returns
         -------
         dict of str to int
-            By the names that the file has for them.
+            By the names that the file has for them; those that it lacks are left out if there are others.
 
         Raises
         ------
         JetFileError
-            If the file lacks one of them.
+            If the file lacks one of them, and is the only one.
         """
         asked = self.classes if self.of_class is None else (self.of_class,)
         labels: dict[str, int] = {}
         for name in asked:
             called = self.names.get(name, name)
             if not content.classes.get(called):
+                if self.several and self.of_class is None:
+                    continue
                 held = ", ".join(key for key, count in content.classes.items() if count) or "none"
                 raise JetFileError(
                     f"{where} has no jets of class {name!r}"

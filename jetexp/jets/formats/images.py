@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,9 +14,27 @@ from jetexp.jets.formats.form import Drops, Wanted
 from jetexp.jets.pixels import jets_from_images
 from jetexp.jets.sample import Jets
 
-__all__ = ["IMAGES_PER_BATCH", "jets_of_images"]
+__all__ = ["IMAGES_PER_BATCH", "images_per_batch", "jets_of_images", "sound_images"]
 
 IMAGES_PER_BATCH = 1_000
+# some hundred megabytes while they are turned into jets
+PIXELS_PER_BATCH = 4_000_000
+
+
+def images_per_batch(array: Array) -> int:
+    """Say how many images are read at once.
+
+    Parameters
+    ----------
+    array : Array
+        Of images.
+
+    Returns
+    -------
+    int
+        At least 1, at most ``IMAGES_PER_BATCH``.
+    """
+    return min(IMAGES_PER_BATCH, max(1, PIXELS_PER_BATCH // math.prod(array.shape[1:])))
 
 
 def jets_of_images(
@@ -51,7 +70,7 @@ def jets_of_images(
         If a pixel is negative or no finite number, or no image is sound.
     """
     start, given = 0, 0
-    for block in array.rows(IMAGES_PER_BATCH):
+    for block in array.rows(images_per_batch(array)):
         images = sound_images(block, start, array.where, wanted.maximum_pixel / unit, drops)
         start += len(block)
         if wanted.per_class is not None:
@@ -59,7 +78,7 @@ def jets_of_images(
         given += len(images)
         if len(images):
             yield jets_from_images(
-                images.astype(np.float32) * np.float32(unit),
+                np.multiply(images, unit, dtype=np.float64).astype(np.float32),
                 half_width=half_width,
                 label=np.full(len(images), label),
                 classes=wanted.classes,
@@ -110,7 +129,8 @@ def sound_images(
             f"{where}, jet {start + jet}, pixel ({row}, {column}), is {images[jet, row, column]}; "
             "pixels are finite and not negative."
         )
-    highest = images.max(axis=(1, 2))
+    # half precision ends before the maximum does
+    highest = images.max(axis=(1, 2)).astype(np.float64)
     drops[f"{where}: a pixel above the maximum of {maximum:g}"] += int((highest > maximum).sum())
     drops[f"{where}: no energy in any pixel"] += int((highest == 0).sum())
     return images[(highest > 0) & (highest <= maximum)]
