@@ -164,7 +164,10 @@ def check_chunk(dataset: Any, chunks: Chunks, row: int, where: str) -> None:
 
 
 def _sound(stored: bytes, filters: list[int], size: int) -> bool:
-    """Follow a chunk back through its filters; only compressors and checksums change its size."""
+    """Follow a chunk back through its filters; only compressors and checksums change its size.
+
+    Nobody shuffles what is compressed already; it would be refused.
+    """
     packed = next((place for place, number in enumerate(filters) if number in _COMPRESSORS), None)
     if packed is None:
         return len(stored) == size + _checksums(filters)

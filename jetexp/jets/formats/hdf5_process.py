@@ -35,7 +35,7 @@ __all__ = ["Hdf5Process", "hdf5_process"]
 
 # bytes that the library may take, and seconds that it may compute for one answer
 MEMORY = 2**30
-SECONDS = 8.0
+SECONDS = 5.0
 
 
 def hdf5_process() -> Hdf5Process:

@@ -73,6 +73,7 @@ def class_names(values: npt.NDArray[Any], names: Mapping[str, str], where: str, 
 
     Examples
     --------
+    >>> import numpy as np
     >>> class_names(np.array([1.0, 0.0]), {"0": "QCD", "1": "W"}, "file, signal")
     ['W', 'QCD']
     """

@@ -27,7 +27,7 @@ from jetexp.jets.formats.hdf5 import Hdf5Array, hdf5_arrays, is_hdf5
 from jetexp.jets.formats.images import images_per_batch
 from jetexp.jets.formats.in_step import class_names, in_step
 from jetexp.jets.formats.labels import counted, labels_of
-from jetexp.jets.momenta import jets_from_relative
+from jetexp.jets.momenta import double, jets_from_relative
 from jetexp.jets.pixels import jets_from_images
 from jetexp.jets.sample import Jets
 
@@ -196,7 +196,7 @@ def _ratio(image: Hdf5Array, jet_pt: Hdf5Array) -> float:
     """Compare the sum of pixels with the jets' transverse momentum: the median of the first jets."""
     first, (block, pt) = next(in_step([image, jet_pt], images_per_batch(image)))
     sums = _upright(block, image.where, first).sum(axis=(1, 2))
-    pt = pt.astype(np.float64)
+    pt = double(pt)
     there = (sums > 0) & (pt > 0)
     return float(np.median(sums[there] / pt[there])) if there.any() else 1.0
 
@@ -207,7 +207,7 @@ def _in_gev(ratio: float) -> bool:
 
 def _upright(block: npt.NDArray[Any], where: str, first: int) -> npt.NDArray[np.float64]:
     """Bring images to the order of eta and phi, without negative pixels; refuse what is no image."""
-    images = block[:, ::-1].transpose(0, 2, 1).astype(np.float64)
+    images = double(block[:, ::-1].transpose(0, 2, 1))
     bad = ~np.isfinite(images)
     if bad.any():
         jet = int(np.argmax(bad.any(axis=(1, 2))))
@@ -227,6 +227,6 @@ def _upright(block: npt.NDArray[Any], where: str, first: int) -> npt.NDArray[np.
 def _scaled(images: npt.NDArray[np.float64], jet_pt: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Scale images so that their pixels sum to the jet's transverse momentum."""
     sums = images.sum(axis=(1, 2))
-    factor = np.divide(jet_pt, sums, out=np.zeros_like(sums), where=sums > 0)
+    factor = np.divide(double(jet_pt), sums, out=np.zeros_like(sums), where=sums > 0)
     scaled: npt.NDArray[np.float64] = images * factor[:, None, None]
     return scaled

@@ -21,7 +21,7 @@ from jetexp.jets.formats.batches import jets_per_batch, kept
 from jetexp.jets.formats.form import Content, Drops, Wanted
 from jetexp.jets.formats.hdf5 import Hdf5Array, hdf5_arrays, is_hdf5
 from jetexp.jets.formats.in_step import in_step
-from jetexp.jets.momenta import jets_from_relative
+from jetexp.jets.momenta import double, jets_from_relative
 from jetexp.jets.sample import Jets
 
 __all__ = ["KEY", "NAME", "content", "read", "sniff"]
@@ -80,7 +80,9 @@ def content(path: Path, wanted: Wanted) -> Content:
     with hdf5_arrays(path) as arrays:
         particles, _ = _arrays(arrays)
         block = next(particles.rows(_jets_at_once(particles)))
-        share = float(np.median(np.where(block[..., 3] > 0, block[..., 2], 0).sum(axis=1, dtype=np.float64)))
+        # what is no number is told with its place when it is read
+        there = (block[..., 3] > 0) & np.isfinite(block[..., 2])
+        share = float(np.median(np.where(there, block[..., 2], 0).sum(axis=1, dtype=np.float64)))
         if not _WHOLE[0] <= share <= _WHOLE[1]:
             raise JetFileError(
                 f"{particles.where} has particles whose transverse momenta (the third of four values) sum to "
@@ -118,9 +120,9 @@ def read(path: Path, wanted: Wanted, drops: Drops) -> Iterator[Jets]:
         particles, features = _arrays(arrays)
         for first, (block, jet) in in_step([particles, features], _jets_at_once(particles)):
             there = _there(block, particles.where, first)
-            eta, phi, share = (block[..., place][there].astype(np.float64) for place in range(3))
+            eta, phi, share = (double(block[..., place][there]) for place in range(3))
             counts = there.sum(axis=1)
-            pt, jet_eta, mass, _ = jet.T.astype(np.float64)
+            pt, jet_eta, mass, _ = double(jet.T)
             # a jet's own pT is looked at for itself
             momentum = share * np.repeat(np.where(pt > 0, pt, 0), counts)
             jets = jets_from_relative(

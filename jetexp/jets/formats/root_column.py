@@ -83,7 +83,7 @@ class Column:
         self._header, self._form = _form(branch, lists, where)
         self._lists, self._basket = lists, 0
         self._ends = branch.entry_offsets
-        if self._ends[0] != 0 or (self._ends[-1] != entries and False) or (np.diff(self._ends) < 0).any():
+        if self._ends[0] != 0 or self._ends[-1] != entries or (np.diff(self._ends) < 0).any():
             raise JetFileError(f"{where} holds {self._ends[-1]} entries, but the tree announces {entries}.")
         self._counts: Index = np.zeros(0, np.int64)
         self._values: Numbers = np.zeros(0, self._form.newbyteorder("="))

@@ -26,7 +26,7 @@ from jetexp.jets.formats.hdf5 import Hdf5Array, hdf5_arrays, is_hdf5
 from jetexp.jets.formats.in_step import class_names
 from jetexp.jets.formats.labels import counted, labels_of
 from jetexp.jets.formats.pickled import pickled_strings
-from jetexp.jets.momenta import jets_from_four_momenta
+from jetexp.jets.momenta import double, jets_from_four_momenta
 from jetexp.jets.sample import Jets
 
 __all__ = ["CLASSES", "KEY", "NAME", "TABLE", "content", "read", "sniff"]
@@ -181,7 +181,7 @@ def _momenta(block: npt.NDArray[Any], table: _Table) -> npt.NDArray[np.float64]:
         for field, places in table.fields.items()
     ]
     ordered = np.take(np.concatenate(found, axis=1), table.order, axis=1)
-    return ordered.astype(np.float64).reshape(len(block), 4, table.constituents)
+    return double(ordered).reshape(len(block), 4, table.constituents)
 
 
 def _columns(array: Hdf5Array) -> dict[str, _Column]:

@@ -88,7 +88,10 @@ def test_jets_without_particles_are_dropped(tmp_path: Path) -> None:
 
 
 def test_four_momenta_of_the_same_names_are_something_else(jets: Jets, tmp_path: Path) -> None:
-    assert not sniff(saved(tmp_path / "a.npz", X=padded(jets, *four_momenta(jets)), y=jets.label))
+    momenta = padded(jets, *four_momenta(jets))
+    assert not sniff(saved(tmp_path / "a.npz", X=momenta, y=jets.label))
+    # no energy is negative
+    assert not sniff(saved(tmp_path / "e.npz", X=np.roll(momenta, 1, axis=2), y=jets.label))
     assert not sniff(saved(tmp_path / "b.npz", X=particles()))
     assert not sniff(saved(tmp_path / "c.npz", X=particles()[..., 0], y=np.zeros(150)))
     assert sniff(saved(tmp_path / "d.npz", X=particles(), y=np.zeros(150)))

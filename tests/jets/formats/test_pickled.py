@@ -53,6 +53,13 @@ def test_anything_else_is_refused(value: Any, protocol: int) -> None:
         pickled_strings(pickle.dumps(value, protocol), "file")
 
 
+def test_strings_outside_the_list_are_refused() -> None:
+    pickled = b"VE_0\n(l."
+    assert pickle.loads(pickled) == []
+    with pytest.raises(JetFileError, match="not as a list of strings"):
+        pickled_strings(pickled, "file")
+
+
 @pytest.mark.parametrize("pickled", [b"", b"E_0", b"(lp0\nVE_0\np1\na", b"]\x8c\xffE_0.", b"(lS'E_0\na."])
 def test_what_is_no_pickle_is_refused(pickled: bytes) -> None:
     with pytest.raises(JetFileError, match="file is no pickled list of strings"):

@@ -110,8 +110,9 @@ def test_batches_are_small(jets: Jets, tmp_path: Path, monkeypatch: pytest.Monke
     ],
 )
 def test_a_momentum_that_is_none_is_refused(
-    jets: Jets, tmp_path: Path, column: int, value: float, message: str
+    jets: Jets, tmp_path: Path, column: int, value: float, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("jetexp.jets.formats.batches.CONSTITUENTS_PER_BATCH", 200 * 40)
     rows, columns = top_tagging_rows(jets)
     rows["values_block_0"][150, column] = value
     write_pandas_table(rows, columns, tmp_path / "file.h5")
