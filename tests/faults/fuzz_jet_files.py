@@ -95,9 +95,10 @@ def reads(kind: str, seed: int, first: int, number: int, folder: Path, jets: Jet
         path.write_bytes(mutated(source, content, jets, rng, folder, canary))
         seen.clear()
         print(json.dumps({"begun": place}), flush=True)
-        started = time.perf_counter()
+        # of the processor: a busy machine is no mistake; what waits is found by who watches
+        started = time.process_time()
         known, end = read(path, wanted)
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if seconds > SECONDS:
             end = f"took {seconds:.1f} s"

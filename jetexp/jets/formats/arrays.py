@@ -24,6 +24,8 @@ __all__ = ["Array", "checked", "is_npz", "npy_array", "npz_arrays", "reading"]
 MAXIMUM_EXPANSION = 300
 LARGE = 1_000_000_000
 MAXIMUM_MEMBERS = 10_000
+# characters
+LONGEST_REASON = 200
 MAXIMUM_DIMENSIONS = 8
 # what NumPy's parser raises on a header that is none: it takes it for a Python literal
 _HEADER_FAULTS = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError)
@@ -108,14 +110,19 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except zipfile.BadZipFile as error:
-        reason = str(error).rstrip(".")
-        raise JetFileError(f"{path} is truncated or no .npz file: {reason}.") from error
+        raise JetFileError(f"{path} is truncated or no .npz file: {_brief(error)}.") from error
     except (zlib.error, EOFError) as error:
         raise JetFileError(f"{path} is damaged: its compressed data break off or make no sense.") from error
     except (NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
-        raise JetFileError(f"{path} cannot be unpacked: {str(error).rstrip('.')}.") from error
+        raise JetFileError(f"{path} cannot be unpacked: {_brief(error)}.") from error
     except OSError as error:
         raise JetFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _brief(error: Exception) -> str:
+    """Give the beginning of what an error says: zipfile quotes names, which may be of any length."""
+    words = " ".join(str(error).split())
+    return words.rstrip(".") if len(words) <= LONGEST_REASON else f"{words[:LONGEST_REASON]}..."
 
 
 def is_npz(path: Path) -> bool:

@@ -252,3 +252,13 @@ def test_only_what_the_format_knows_is_exported(pythia_jets: Jets, tmp_path: Pat
     with pytest.raises(JetexpError, match="cannot be written"):
         export_ucl(pythia_jets, tmp_path / "file" / "file.npz")
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_name_of_any_length_is_told_briefly(good: Path) -> None:
+    data = bytearray(good.read_bytes())
+    # the length of the first member's name, in its own header
+    data[26:28] = (3000).to_bytes(2, "little")
+    good.write_bytes(data)
+    with pytest.raises(JetFileError, match=r"File name in directory 'W_jet_images.npy' .*\.\.\.") as caught:
+        read_all(good)
+    assert len(str(caught.value)) < 600
