@@ -15,7 +15,7 @@ import numpy as np
 from jetexp.errors import JetFileError
 from jetexp.jets.collection import collect, in_blocks
 from jetexp.jets.formats import format_of
-from jetexp.jets.formats.form import Drops, Wanted
+from jetexp.jets.formats.form import Content, Drops, Wanted
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import JetFileSettings
 
@@ -237,18 +237,13 @@ class JetFiles:
         from jetexp.jets.store import read_jets
 
         jets = read_jets(path, scratch=scratch)
-        asked = self._classes if of_class is None else (of_class,)
-        for name in asked:
-            if not jets.class_counts.get(name):
-                held = ", ".join(key for key, count in jets.class_counts.items() if count)
-                raise JetFileError(f"{path} has no jets of class {name!r}; it has {held}.")
+        wanted = Wanted(self._classes, names=self._settings.names, of_class=of_class)
+        chosen = wanted.labels(Content(jets.class_counts, len(jets)), str(path))
+        labels = np.array(list(chosen.values()))
         self._told.append(jets.provenance)
         for block in in_blocks(jets):
-            some = block.with_classes(asked)
-            if of_class is not None:
-                label = np.full(len(some), self._classes.index(of_class))
-                some = replace(some, classes=self._classes, label=label)
-            yield from self._limited(some)
+            some = block.with_classes(list(chosen))
+            yield from self._limited(replace(some, classes=self._classes, label=labels[some.label]))
 
     def _limited(self, jets: Jets) -> Iterator[Jets]:
         """Let through what is still wanted of each class."""

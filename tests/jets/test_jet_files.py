@@ -71,6 +71,10 @@ def test_a_class_may_have_another_name_in_the_file(folder: Path) -> None:
     jets = read(folder, "images-0.npz", ("background", "signal"), names=names)
     assert jets.fingerprint != read(folder, "images-0.npz").fingerprint
     assert np.array_equal(jets.pt, read(folder, "images-0.npz").pt)
+    stored = read(folder, "both", ("heavy", "light"), names={"heavy": "top", "light": "W"})
+    assert stored.classes == ("heavy", "light")
+    assert stored.class_counts == {"heavy": 300, "light": 300}
+    assert np.array_equal(stored.pt[stored.label == 0], read(folder, "tops", ("top",)).pt)
     with pytest.raises(JetFileError, match=r"no jets of class 'signal' \(names: 'Z'\); it has W, QCD"):
         read(folder, "images-0.npz", ("background", "signal"), names=names | {"signal": "Z"})
 
