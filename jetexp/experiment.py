@@ -20,7 +20,8 @@ from jetexp.taggers.settings import CLASSICAL, CnnSettings, TaggerSettings, Trai
 __all__ = ["Experiment", "GateSettings", "SplitSettings"]
 
 
-PARTS_AT_ONCE = 4
+# inputs of two parts, of the epochs that are shown and drawn, and what is copied in between
+PARTS_AT_ONCE = 8
 
 
 class SplitSettings(Settings):
@@ -227,7 +228,7 @@ class Experiment(Settings):
 
     @property
     def memory_of_part(self) -> float:
-        """Bytes that the inputs of one part may take: at most four are held at once."""
+        """Bytes that the inputs of one part may take."""
         return self.memory * 2**30 / PARTS_AT_ONCE
 
     @property

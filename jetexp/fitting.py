@@ -23,7 +23,7 @@ __all__ = ["MovingAverage", "compile_network", "judged", "pieces_of_epochs", "ta
 # a probability of exactly zero has no logarithm; Keras clips its own loss at the same value
 SMALLEST_PROBABILITY = 1e-7
 # jets of a piece where inputs are not in memory, and neighbours that stay together in it
-PIECE = 128 * 160
+PIECE = 128 * 64
 RUN = 64
 
 

@@ -211,8 +211,10 @@ def _logistic_regression(settings: LogisticRegressionSettings, train: Features, 
     spread = np.where(spread > 0, spread, np.inf)
     scale = mean.astype(np.float32), spread.astype(np.float32)
     classifier = LogisticRegression(C=1 / settings.regularisation, max_iter=1000)
+    standardised = train - scale[0]
+    standardised /= scale[1]
     with _one_thread():
-        classifier.fit((train - scale[0]) / scale[1], label)
+        classifier.fit(standardised, label)
     return _Fitted(classifier, *scale)
 
 
