@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from jetexp.errors import ModelError
 from jetexp.inputs import LazyArray
+from jetexp.memory import release_memory
 from jetexp.mlflow_store import masked
 
 __all__ = ["SCORING_TIME", "score_apart"]
@@ -57,6 +58,8 @@ def score_apart(model_uri: str, images: Float | LazyArray) -> Float:
         except (MlflowException, OSError) as error:
             raise ModelError(f"{model_uri} cannot be fetched: {masked(str(error))}") from error
         _save(images, folder / "images.npy")
+        # a second process of the same size runs beside this one now
+        release_memory()
         script = Path(__file__).with_name("fresh_scores.py").resolve()
         command = [sys.executable, "-I", str(script), model, "images.npy", "scores.npy"]
         try:

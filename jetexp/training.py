@@ -15,6 +15,7 @@ import numpy.typing as npt
 from jetexp.augmentation import AugmentationSettings
 from jetexp.errors import JetexpError
 from jetexp.inputs import Inputs, number_of_jets, some_inputs
+from jetexp.memory import release_memory
 from jetexp.recorder_protocol import Recorder
 from jetexp.taggers.settings import TrainingSettings
 
@@ -269,6 +270,7 @@ def fit(
             if settings.patience is not None and epoch - best >= settings.patience:
                 break
     network.set_weights(kept_weights)
+    release_memory()
     columns = {name: tuple(values[name] for values in epochs) for name in epochs[0]}
     return History(**columns, best_epoch=kept + 1)
 
