@@ -16,6 +16,7 @@ from jetexp.experiment import Experiment
 from jetexp.inputs import Inputs, InputSettings, LazyArray, make_inputs, number_of_jets, some_inputs
 from jetexp.jets.collection import JETS_PER_BLOCK
 from jetexp.jets.sample import Jets
+from jetexp.memory import release_memory
 from jetexp.parts import JetParts
 from jetexp.recording import evaluated, raw_images, record_evaluation, served_settings
 from jetexp.serving import ServedSettings
@@ -224,7 +225,9 @@ def _evenly(jets: Jets, number: int) -> Jets:
     """Choose jets evenly over the sample, if there are more."""
     if len(jets) <= number:
         return jets
-    return jets.take(np.linspace(0, len(jets) - 1, number).astype(np.int64))
+    fewer = jets.take(np.linspace(0, len(jets) - 1, number).astype(np.int64))
+    jets.release()
+    return fewer
 
 
 def _columns(inputs: Inputs, which: slice = slice(None)) -> Float:
@@ -280,6 +283,7 @@ def scored(
     record_evaluation(child, test, brief=brief)
     if network is not None:
         child.network(network, served)
+    release_memory()
     return FinalFit(
         name=child.name,
         run_id=child.run_id,
