@@ -86,11 +86,11 @@ def score_apart(model_uri: str, images: Float | LazyArray) -> Float:
 
 
 def _save(images: Float | LazyArray, path: Path) -> None:
-    file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=images.shape)
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=images.shape)
     for start in range(0, len(images), IMAGES_AT_ONCE):
         block = slice(start, min(start + IMAGES_AT_ONCE, len(images)))
-        file[block] = images[block]
-    file.flush()
+        # mapped anew, as pages that were written stay with the mapping
+        np.lib.format.open_memmap(path, mode="r+")[block] = images[block]
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 __all__ = ["main"]
 
@@ -33,14 +34,20 @@ def main(model: str, images: str, scores: str) -> None:
     if "jetexp" in sys.modules:
         raise SystemExit("jetexp was imported before the model was loaded")
     tagger = mlflow.pyfunc.load_model(model)
-    given = np.load(images, mmap_mode="r", allow_pickle=False)
+    number = len(np.load(images, mmap_mode="r", allow_pickle=False))
     answer = np.concatenate(
-        [tagger.predict(np.array(given[start : start + BLOCK])) for start in range(0, len(given), BLOCK)]
+        [tagger.predict(_some(images, start)) for start in range(0, number, BLOCK)]
     ).astype(np.float32)
     code = sys.modules.get("jetexp")
     if code is not None and not Path(str(code.__file__)).is_relative_to(Path(model).resolve()):
         raise SystemExit(f"the model ran the code of {code.__file__}, not its own")
     np.save(scores, answer, allow_pickle=False)
+
+
+def _some(images: str, start: int) -> npt.NDArray[np.float32]:
+    """Read a block of images; mapped anew, as pages that were looked at stay with the mapping."""
+    given = np.load(images, mmap_mode="r", allow_pickle=False)
+    return np.array(given[start : start + BLOCK])
 
 
 if __name__ == "__main__":
