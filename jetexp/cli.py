@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -276,8 +277,9 @@ def compare(names: tuple[str, ...], runs: str | None, experiment_name: str | Non
     show_default=True,
 )
 @new_test_sample_option
+@click.option("--dry-run", is_flag=True, help="Say what would be, and change nothing.")
 @jets_folder_option
-def promote(run_name: str, experiment: Path, new_test_sample: bool, jets_folder: Path) -> None:
+def promote(run_name: str, experiment: Path, new_test_sample: bool, dry_run: bool, jets_folder: Path) -> None:
     """Judge the model of RUN against the champion, and promote it if it wins."""
     from jetexp.console import import_quietly
     from jetexp.experiment_file import read_experiment
@@ -287,7 +289,40 @@ def promote(run_name: str, experiment: Path, new_test_sample: bool, jets_folder:
     from jetexp.promotion import promote_run
     from jetexp.tables import print_verdict
 
-    print_verdict(promote_run(resolved, run_name, jets_folder=jets_folder, new_test_sample=new_test_sample))
+    print_verdict(
+        promote_run(
+            resolved, run_name, jets_folder=jets_folder, new_test_sample=new_test_sample, dry_run=dry_run
+        )
+    )
+
+
+@jetexp.command()
+@click.argument("name")
+@click.option("--reason", type=TEXT, help="For the history.")
+def rollback(name: str, reason: str | None) -> None:
+    """Give the alias champion of the registered model NAME back to the champion before."""
+    from jetexp.champion import roll_back
+    from jetexp.mlflow_store import connect
+
+    event = roll_back(connect(), name, reason=reason or "")
+    click.echo(f"Version {event.version} of {name} is champion again, instead of {event.champion_before}.")
+
+
+@jetexp.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def history(name: str, as_json: bool) -> None:
+    """List every promotion and rollback of the registered model NAME."""
+    from jetexp.history import CHAMPION, aliases_of, events_of
+    from jetexp.mlflow_store import connect
+    from jetexp.tables import print_history
+
+    client = connect()
+    events, champion = events_of(client, name), aliases_of(client, name).get(CHAMPION)
+    if as_json:
+        click.echo(json.dumps({"champion": champion, "events": [one.to_dict() for one in events]}, indent=2))
+    else:
+        print_history(name, events, champion)
 
 
 def _generated(classes: str, per_class: int, seed: int, folder: Path, workers: int | None) -> Any:

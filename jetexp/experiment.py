@@ -56,16 +56,27 @@ class GateSettings(Settings):
 
     Attributes
     ----------
+    metric : {"rejection", "auc"}
+        What the candidate has to win by: background rejection (paired bootstrap), or AUC (DeLong, paired).
     signal_efficiency : float
-        The working point at which background rejections are compared.
+        The working point of background rejections.
+    minimum_gain : float
+        How much better the candidate has to be: for "rejection" as a part of the champion's (0.05 for 1.05
+        times), for "auc" as a difference.
     confidence : float
-        Confidence of the paired comparison.
+        Confidence (one-sided) that it is.
+    minimum_auc, minimum_rejection : float, optional
+        Floors, which hold without a champion too.
     minimum_per_class : int
         Test jets a class below which no model is promoted.
     """
 
+    metric: Literal["rejection", "auc"] = "rejection"
     signal_efficiency: float = Field(0.5, gt=0, lt=1)
+    minimum_gain: float = Field(0.0, ge=0, le=10)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    minimum_auc: float | None = Field(None, ge=0, le=1)
+    minimum_rejection: float | None = Field(None, ge=0)
     minimum_per_class: int = Field(1000, ge=1)
 
 

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from scipy.special import ndtri
+
 from jetexp.evaluation.report import PairedComparison
 from jetexp.experiment import GateSettings
 
-__all__ = ["Decision", "decide"]
+__all__ = ["Decision", "Performance", "decide"]
+
+# how often a gain that "could have been seen" is seen
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What floors are held against.
+
+    Attributes
+    ----------
+    auc : float
+        Area under the ROC curve.
+    rejection : float
+        Background rejection at the gate's signal efficiency; a lower limit where no background jet passes.
+    """
+
+    auc: float
+    rejection: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,31 +40,39 @@ class Decision:
 
     Attributes
     ----------
-    outcome : {"champion", "challenger"}
-        The alias that the candidate takes.
+    outcome : {"promoted", "kept", "refused"}
+        The candidate becomes champion; the champion stays, as the candidate is not better; or the
+        candidate cannot become champion, whatever the champion is.
     reason : str
         One sentence.
     adopt_test_sample : bool
         Whether the registered model takes these test jets as its own from now on.
     per_class : dict
         Number of test jets of each class.
+    performance : Performance
+        The candidate's own numbers.
     comparison : PairedComparison or None
         Candidate (a) against champion (b) on the same jets; None where there is no champion.
+    smallest_gain : float or None
+        The smallest true gain that these jets would show in four of five tries: for "rejection" a part of the
+        champion's, for "auc" a difference. None where there is no champion.
     settings : GateSettings
         The thresholds.
     """
 
-    outcome: Literal["champion", "challenger"]
+    outcome: Literal["promoted", "kept", "refused"]
     reason: str
     adopt_test_sample: bool
     per_class: Mapping[str, int]
+    performance: Performance
     comparison: PairedComparison | None
+    smallest_gain: float | None
     settings: GateSettings
 
     @property
     def promoted(self) -> bool:
         """Whether the candidate becomes the champion."""
-        return self.outcome == "champion"
+        return self.outcome == "promoted"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision in a form that JSON can hold.
@@ -57,7 +87,10 @@ class Decision:
             "reason": self.reason,
             "adopt_test_sample": self.adopt_test_sample,
             "per_class": dict(self.per_class),
+            "auc": self.performance.auc,
+            "rejection": self.performance.rejection,
             "comparison": None if self.comparison is None else self.comparison.to_dict(),
+            "smallest_gain": self.smallest_gain,
             "settings": self.settings.model_dump(),
         }
 
@@ -68,14 +101,15 @@ def decide(
     per_class: Mapping[str, int],
     fingerprint: str,
     owned_fingerprint: str | None,
+    performance: Performance,
     comparison: PairedComparison | None,
     new_test_sample: bool = False,
 ) -> Decision:
     """Decide what becomes of a candidate.
 
-    It becomes challenger if it was judged on other test jets than the registered model owns, or
-    on too few, unless the user asked for a new test sample; else champion if there is none, or if it
-    beats the champion's background rejection in the paired comparison.
+    It is refused if it was judged on other test jets than the registered model owns, or on too few, unless
+    the user asked for a new test sample, and if it lies below a floor. Else it is promoted if there is no
+    champion, or if it beats the champion's metric by the least gain in the paired comparison.
 
     Parameters
     ----------
@@ -87,8 +121,11 @@ def decide(
         Of the test jets that the candidate, and the champion, were scored on.
     owned_fingerprint : str or None
         Of the registered model's own test jets; None if it owns none yet.
+    performance : Performance
+        The candidate's own numbers on these jets.
     comparison : PairedComparison or None
-        Candidate (a) against champion (b); None where there is no champion.
+        Candidate (a) against champion (b), made with the settings' signal efficiency, confidence and, where
+        rejection is the metric, least gain; None where there is no champion.
     new_test_sample : bool
         The user's word that these test jets are the registered model's own from now on.
 
@@ -99,23 +136,36 @@ def decide(
 
     Examples
     --------
-    >>> counts = {"QCD": 10_000, "W": 10_000}
     >>> decide(
-    ...     GateSettings(), per_class=counts, fingerprint="a", owned_fingerprint=None, comparison=None
+    ...     GateSettings(minimum_auc=0.9),
+    ...     per_class={"QCD": 10_000, "W": 10_000},
+    ...     fingerprint="a",
+    ...     owned_fingerprint=None,
+    ...     performance=Performance(auc=0.89, rejection=40.0),
+    ...     comparison=None,
     ... ).reason
-    'There was no champion.'
+    'Its AUC is 0.8900, below the floor of 0.9.'
     """
-    outcome, reason = _judged(settings, comparison)
+    refusal = None
     if not new_test_sample:
         refusal = _not_comparable(settings, per_class, fingerprint, owned_fingerprint)
-        if refusal is not None:
-            outcome, reason = "challenger", refusal
+    refusal = refusal or _below_floor(settings, performance)
+    outcome: Literal["promoted", "kept", "refused"]
+    if refusal is not None:
+        outcome, reason = "refused", refusal
+    elif comparison is None:
+        outcome, reason = "promoted", "There was no champion."
+    else:
+        better, reason = _judged(settings, comparison)
+        outcome = "promoted" if better else "kept"
     return Decision(
         outcome=outcome,
         reason=reason,
-        adopt_test_sample=new_test_sample or (outcome == "champion" and owned_fingerprint is None),
+        adopt_test_sample=new_test_sample or (outcome == "promoted" and owned_fingerprint is None),
         per_class=dict(per_class),
+        performance=performance,
         comparison=comparison,
+        smallest_gain=None if comparison is None else _smallest_gain(settings, comparison),
         settings=settings,
     )
 
@@ -135,19 +185,55 @@ def _not_comparable(
     return None
 
 
-def _judged(
-    settings: GateSettings, comparison: PairedComparison | None
-) -> tuple[Literal["champion", "challenger"], str]:
+def _below_floor(settings: GateSettings, performance: Performance) -> str | None:
+    if settings.minimum_auc is not None and performance.auc < settings.minimum_auc:
+        return f"Its AUC is {performance.auc:.4f}, below the floor of {settings.minimum_auc:g}."
+    if settings.minimum_rejection is not None and performance.rejection < settings.minimum_rejection:
+        return (
+            f"Its background rejection at {_percent(settings.signal_efficiency)} signal efficiency is "
+            f"{performance.rejection:.1f}, below the floor of {settings.minimum_rejection:g}."
+        )
+    return None
+
+
+def _judged(settings: GateSettings, comparison: PairedComparison) -> tuple[bool, str]:
     """Say whether the candidate wins, and by how much."""
-    if comparison is None:
-        return "champion", "There was no champion."
-    low, high = comparison.ratio_interval
-    percent = f"{100 * settings.confidence:g} %"
-    numbers = (
-        f"background rejection at {100 * settings.signal_efficiency:g} % signal efficiency is "
-        f"{comparison.ratio:.3f} times the champion's ({percent} interval {low:.3f} to {high:.3f}, "
-        f"one-sided p = {comparison.p_value:.2g})"
+    confidence, gain = _percent(settings.confidence), settings.minimum_gain
+    if settings.metric == "auc":
+        p_value = comparison.auc_p_value(gain)
+        better, asked = p_value < 1 - settings.confidence, f"{gain:g}"
+        numbers = (
+            f"AUC differs from the champion's by {comparison.auc_difference:+.4f} ± "
+            f"{comparison.auc_difference_error:.4f} (one-sided p = {p_value:.2g})"
+        )
+    else:
+        low, high = comparison.ratio_interval
+        better, asked = comparison.a_is_better, _percent(gain)
+        numbers = (
+            f"background rejection at {_percent(settings.signal_efficiency)} signal efficiency is "
+            f"{comparison.ratio:.3f} times the champion's ({confidence} interval {low:.3f} to {high:.3f}, "
+            f"one-sided p = {comparison.p_value:.2g})"
+        )
+    by = f" by more than {asked}" if gain else ""
+    if better:
+        return True, f"Its {numbers}: better{by} at {confidence} confidence."
+    return False, (
+        f"Its {numbers}: not better{by} at {confidence} confidence; the smallest gain that these jets "
+        f"would show in four of five tries is {_gain(settings, _smallest_gain(settings, comparison))}."
     )
-    if comparison.a_is_better:
-        return "champion", f"Its {numbers}: better at {percent} confidence."
-    return "challenger", f"Its {numbers}: not better at {percent} confidence."
+
+
+def _smallest_gain(settings: GateSettings, comparison: PairedComparison) -> float:
+    """Give the true gain that is told from the least gain with the power above."""
+    deviations = float(ndtri(settings.confidence) + ndtri(POWER))
+    if settings.metric == "auc":
+        return settings.minimum_gain + deviations * comparison.auc_difference_error
+    return math.expm1(math.log1p(settings.minimum_gain) + deviations * comparison.log_ratio_error)
+
+
+def _gain(settings: GateSettings, gain: float) -> str:
+    return f"{gain:.4f} in AUC" if settings.metric == "auc" else f"{100 * gain:.0f} %"
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:g} %"

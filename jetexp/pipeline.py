@@ -21,6 +21,7 @@ from jetexp.fit_store import FitStore, search_key
 from jetexp.fit_task import training_parts
 from jetexp.fits import FinalFit, TaggerFits, ensemble_of, fit_classical_tagger, with_temperature
 from jetexp.inspection import record_inspection
+from jetexp.judging import Verdict
 from jetexp.mlflow_store import check_reachable
 from jetexp.network_fits import fit_networks
 from jetexp.parts import JetParts, load_parts
@@ -28,7 +29,6 @@ from jetexp.plots import gallery
 from jetexp.promotion import register_best
 from jetexp.recorder_protocol import Recorder
 from jetexp.recording import evaluated, record_evaluation, record_figures, served_settings
-from jetexp.registry import Verdict
 from jetexp.results import TaggerResult, compared, figures_of_results
 from jetexp.search import SearchResult, search
 from jetexp.sentences import markdown_table

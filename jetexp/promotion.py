@@ -17,10 +17,11 @@ from jetexp.experiment import Experiment
 from jetexp.fits import FinalFit
 from jetexp.jets.collection import JETS_PER_BLOCK
 from jetexp.jets.sample import Jets
+from jetexp.judging import TestSample, Verdict, judge, preview
 from jetexp.mlflow_store import connect
 from jetexp.parts import load_test_jets
 from jetexp.recording import evaluated, raw_images, served_settings
-from jetexp.registry import TestSample, Verdict, champion_of, judge, model_of_run, register
+from jetexp.registry import champion_of, model_of_run, register
 from jetexp.serving import ServedSettings, load_tagger, probabilities
 from jetexp.tracking import MlflowRecorder, git_tags
 
@@ -112,7 +113,12 @@ def register_best(
 
 
 def promote_run(
-    experiment: Experiment, run_name: str, *, jets_folder: Path, new_test_sample: bool = False
+    experiment: Experiment,
+    run_name: str,
+    *,
+    jets_folder: Path,
+    new_test_sample: bool = False,
+    dry_run: bool = False,
 ) -> Verdict:
     """Register the model of a run, and judge it against the champion.
 
@@ -126,11 +132,13 @@ def promote_run(
         Where generated jets are kept.
     new_test_sample : bool
         Let the registered model take the test jets as its own.
+    dry_run : bool
+        Decide, and change nothing: no version, no alias, no record.
 
     Returns
     -------
     Verdict
-        What the registry made of it.
+        What the registry made of it, or would make.
 
     Raises
     ------
@@ -149,24 +157,20 @@ def promote_run(
     test = load_test_jets(experiment, jets_folder)
     network, served = load_tagger(uri)
     sample = _test_sample(experiment, test)
-    metrics = {name: value for name, value in run.data.metrics.items() if name.startswith("test_")}
+    offline = _offline(network, sample, served)
+    name, gate = experiment.registered_model, experiment.gate
+    if dry_run:
+        return preview(client, name, uri, sample, gate, offline=offline, new_test_sample=new_test_sample)
+    metrics = {key: value for key, value in run.data.metrics.items() if key.startswith("test_")}
     version = register(
         client,
-        experiment.registered_model,
+        name,
         uri,
         run_id=run_id,
         tags=_version_tags(experiment, metrics),
         description=experiment.description,
     )
-    verdict = judge(
-        client,
-        experiment.registered_model,
-        version,
-        sample,
-        experiment.gate,
-        offline=_offline(network, sample, served),
-        new_test_sample=new_test_sample,
-    )
+    verdict = judge(client, name, version, sample, gate, offline=offline, new_test_sample=new_test_sample)
     MlflowRecorder(client, run).result("gate", verdict.to_dict())
     return verdict
 

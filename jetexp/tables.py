@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -16,11 +16,12 @@ from jetexp.sentences import sentence
 if TYPE_CHECKING:
     from jetexp.compare import Comparison
     from jetexp.file_summary import FileSummary
+    from jetexp.history import Event
+    from jetexp.judging import Verdict
     from jetexp.pipeline import Outcome
-    from jetexp.registry import Verdict
     from jetexp.results import TaggerResult
 
-__all__ = ["print_comparison", "print_file", "print_outcome", "print_verdict"]
+__all__ = ["print_comparison", "print_file", "print_history", "print_outcome", "print_verdict"]
 
 COLUMNS = {
     "accuracy": "accuracy",
@@ -116,39 +117,87 @@ def _add_separations(table: Table, outcome: Outcome) -> None:
 
 
 def print_verdict(verdict: Verdict) -> None:
-    """Print what the registry made of a candidate.
+    """Print what the registry made of a candidate, or would make.
 
     Parameters
     ----------
     verdict : Verdict
-        Of :func:`jetexp.registry.judge`.
+        Of :func:`jetexp.judging.judge` or :func:`jetexp.judging.preview`.
     """
     console = _console()
-    comparison = verdict.decision.comparison
+    decision, candidate = verdict.decision, verdict.version
+    comparison = decision.comparison
     if comparison is not None:
         console.print("Gate: as served, on raw images of the same test jets")
         table = Table(box=SIMPLE_HEAD)
         table.add_column("model", no_wrap=True)
         table.add_column(f"rejection at {100 * comparison.signal_efficiency:g} %", justify="right")
         for label, point in (
-            (f"candidate, version {verdict.version}", comparison.a),
+            ("candidate" if candidate is None else f"candidate, version {candidate}", comparison.a),
             (f"champion, version {verdict.champion}", comparison.b),
         ):
             sign = ">" if point.is_limit else ""
             error = "" if point.error is None else f" ± {point.error:.1f}"
             table.add_row(label, f"{sign}{point.rejection:.1f}{error}")
         console.print(table)
-    console.print(
-        f"{verdict.name} version {verdict.version}: {verdict.decision.outcome}. {verdict.decision.reason}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if verdict.decision.promoted:
+        console.print(
+            f"AUC {decision.performance.auc:.4f}, {comparison.auc_difference:+.4f} ± "
+            f"{comparison.auc_difference_error:.4f} from the champion's.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    what = f"{verdict.name} version {candidate}" if candidate else f"{verdict.name}, dry run"
+    console.print(f"{what}: {decision.outcome}. {decision.reason}", highlight=False, soft_wrap=True)
+    if decision.promoted and candidate is not None:
         console.print(
             f"Serve it with: mlflow models serve -m models:/{verdict.name}@champion --env-manager local",
             highlight=False,
             soft_wrap=True,
         )
+
+
+def print_history(name: str, events: Sequence[Event], champion: str | None) -> None:
+    """Print the promotions and rollbacks of a registered model, oldest first.
+
+    Parameters
+    ----------
+    name : str
+        The registered model.
+    events : sequence of Event
+        Of :func:`jetexp.history.events_of`.
+    champion : str or None
+        The present champion.
+    """
+    console = _console()
+    table = Table(title=f"{name}: champions", title_justify="left", box=SIMPLE_HEAD)
+    for heading, options in (
+        ("", {"justify": "right"}),
+        ("when (UTC)", {"no_wrap": True}),
+        ("what", {"no_wrap": True}),
+        ("version", {"justify": "right"}),
+        ("before", {"justify": "right"}),
+        ("AUC", {"justify": "right"}),
+        ("rejection", {"justify": "right"}),
+        ("who", {}),
+        ("why", {}),
+    ):
+        table.add_column(heading, **options)
+    before = events[0].champion_before if events else None
+    for event in events:
+        if event.champion_before != before:
+            table.add_row("", "", "by hand", event.champion_before or "none", before or "none")
+        numbers = [
+            f"{event.numbers[key]:{form}}" if key in event.numbers else ""
+            for key, form in (("auc", ".4f"), ("rejection", ".1f"))
+        ]
+        what = event.kind if event.finished else f"{event.kind}, interrupted"
+        row = (what, event.version, event.champion_before or "none", *numbers, event.who, event.reason)
+        table.add_row(str(event.number), event.when[:19].replace("T", " "), *row)
+        before = event.version
+    console.print(table)
+    if champion != before:
+        told = "No version is champion" if champion is None else f"Version {champion} is champion"
+        console.print(f"{told} now, which was not done by jetexp.", highlight=False, soft_wrap=True)
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from jetexp.evaluation.report import compare_paired
 from jetexp.experiment import GateSettings
-from jetexp.gate import decide
+from jetexp.gate import Performance, decide
 
 COUNTS = {"QCD": 5000, "W": 5000}
 
@@ -26,15 +26,16 @@ def comparisons():
     }
 
 
-def decided(**changes):
+def decided(settings=None, **changes):
     given = {
         "per_class": COUNTS,
         "fingerprint": "a" * 64,
         "owned_fingerprint": "a" * 64,
+        "performance": Performance(auc=0.9, rejection=50.0),
         "comparison": None,
         **changes,
     }
-    return decide(GateSettings(), **given)
+    return decide(settings or GateSettings(), **given)
 
 
 def test_the_first_model_becomes_champion_and_brings_its_test_sample():
@@ -43,9 +44,7 @@ def test_the_first_model_becomes_champion_and_brings_its_test_sample():
     assert decision.adopt_test_sample
 
 
-@pytest.mark.parametrize(
-    ("kind", "outcome"), [("better", "champion"), ("equal", "challenger"), ("worse", "challenger")]
-)
+@pytest.mark.parametrize(("kind", "outcome"), [("better", "promoted"), ("equal", "kept"), ("worse", "kept")])
 def test_only_a_better_model_replaces_the_champion(comparisons, kind, outcome):
     decision = decided(comparison=comparisons[kind])
     assert decision.outcome == outcome
@@ -53,19 +52,19 @@ def test_only_a_better_model_replaces_the_champion(comparisons, kind, outcome):
     assert f"{comparisons[kind].ratio:.3f} times the champion's" in decision.reason
 
 
-def test_other_test_jets_make_a_challenger_however_good(comparisons):
+def test_other_test_jets_are_refused_however_good(comparisons):
     decision = decided(fingerprint="b" * 64, comparison=comparisons["better"])
-    assert decision.outcome == "challenger"
+    assert decision.outcome == "refused"
     assert "--new-test-sample" in decision.reason
     assert not decision.adopt_test_sample
 
 
 @pytest.mark.parametrize("comparison", [None, "better"])
-def test_too_few_jets_of_one_class_make_a_challenger(comparisons, comparison):
+def test_too_few_jets_of_one_class_are_refused(comparisons, comparison):
     decision = decided(
         per_class={"QCD": 5000, "W": 999}, owned_fingerprint=None, comparison=comparisons.get(comparison)
     )
-    assert decision.outcome == "challenger"
+    assert decision.outcome == "refused"
     assert "999 test jets of class W, fewer than 1000" in decision.reason
     assert not decision.adopt_test_sample
     assert decided(per_class={"QCD": 1000, "W": 1000}).promoted
@@ -82,6 +81,59 @@ def test_a_new_test_sample_lifts_both_bars_but_not_the_comparison(comparisons):
 
 def test_a_decision_goes_to_json(comparisons):
     content = json.loads(json.dumps(decided(comparison=comparisons["better"]).to_dict(), allow_nan=False))
-    assert content["outcome"] == "champion"
+    assert content["outcome"] == "promoted"
     assert content["comparison"]["p_value"] < 0.05
     assert content["settings"]["minimum_per_class"] == 1000
+    assert content["smallest_gain"] > 0
+    assert (content["auc"], content["rejection"]) == (0.9, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("floors", "told"),
+    [
+        ({"minimum_auc": 0.91}, "AUC is 0.9000, below the floor of 0.91"),
+        ({"minimum_rejection": 60}, "at 50 % signal efficiency is 50.0, below the floor of 60"),
+    ],
+)
+def test_a_floor_refuses_with_and_without_a_champion(comparisons, floors, told):
+    for comparison in (None, comparisons["better"]):
+        decision = decided(GateSettings(**floors), comparison=comparison)
+        assert decision.outcome == "refused"
+        assert told in decision.reason
+        # the user's word lifts the bar of other test jets, not that of a floor
+        assert not decided(GateSettings(**floors), comparison=comparison, new_test_sample=True).promoted
+    assert decided(GateSettings(minimum_auc=0.9, minimum_rejection=50)).promoted
+
+
+def test_the_metric_may_be_the_auc(comparisons):
+    settings = GateSettings(metric="auc")
+    better, worse = (decided(settings, comparison=comparisons[kind]) for kind in ("better", "worse"))
+    assert (better.outcome, worse.outcome) == ("promoted", "kept")
+    difference = comparisons["better"].auc_difference
+    assert f"AUC differs from the champion's by {difference:+.4f}" in better.reason
+    asked = difference - comparisons["better"].auc_difference_error
+    assert (
+        decided(GateSettings(metric="auc", minimum_gain=asked), comparison=comparisons["better"]).outcome
+        == "kept"
+    )
+
+
+def test_the_least_gain_has_to_be_exceeded_with_confidence():
+    rng = np.random.default_rng(3)
+    label = np.repeat([0, 1], 5000)
+    good, bad = (label * distance + rng.normal(size=10_000) for distance in (2.5, 1.5))
+    outcomes = {}
+    for gain in (0.0, 1.0, 10.0):
+        found = compare_paired(label, good, bad, signal_index=1, minimum_gain=gain)
+        outcomes[gain] = decided(GateSettings(minimum_gain=gain), comparison=found)
+    assert [one.outcome for one in outcomes.values()] == ["promoted", "promoted", "kept"]
+    assert "not better by more than 1000 %" in outcomes[10.0].reason
+
+
+def test_a_gain_as_large_as_the_smallest_that_can_be_seen_is_seen_in_four_of_five_tries(comparisons):
+    decision = decided(comparison=comparisons["equal"])
+    error = comparisons["equal"].log_ratio_error
+    # the observed gain varies by its error; it is seen if it exceeds 1.645 errors
+    observed = np.log1p(decision.smallest_gain) + error * np.random.default_rng(0).normal(size=100_000)
+    assert np.mean(observed > 1.645 * error) == pytest.approx(0.8, abs=0.01)
+    assert f"is {100 * decision.smallest_gain:.0f} %" in decision.reason

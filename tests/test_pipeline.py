@@ -151,10 +151,10 @@ def test_only_the_final_fits_saw_the_test_jets_and_the_parent_holds_their_summar
     assert parent.data.params["settings.search.trials"] == str(TRIALS)
 
 
-def test_the_first_model_is_challenger_for_its_few_test_jets(executed: Executed) -> None:
+def test_the_first_model_is_refused_for_its_few_test_jets(executed: Executed) -> None:
     verdict = executed.outcome.verdict
     assert verdict is not None
-    assert verdict.decision.outcome == "challenger"
+    assert verdict.decision.outcome == "refused"
     assert "fewer than 1000" in verdict.decision.reason
     model = executed.client.get_registered_model("w-vs-qcd")
     assert {alias: str(version) for alias, version in model.aliases.items()} == {"challenger": "1"}
@@ -166,7 +166,7 @@ def test_the_first_model_is_challenger_for_its_few_test_jets(executed: Executed)
     path = mlflow.artifacts.download_artifacts(
         run_id=executed.outcome.run_id, artifact_path="results/gate.json"
     )
-    assert json.loads(Path(path).read_text())["outcome"] == "challenger"
+    assert json.loads(Path(path).read_text())["outcome"] == "refused"
 
 
 def test_the_registered_model_answers_as_jetexp_does(executed: Executed) -> None:
@@ -181,10 +181,13 @@ def test_the_registered_model_answers_as_jetexp_does(executed: Executed) -> None
 
 
 def test_promote_registers_a_run_anew_and_names_what_is_missing(executed: Executed) -> None:
+    dry = promote_run(executed.experiment, executed.outcome.run_id, jets_folder=executed.folder, dry_run=True)
+    assert (dry.version, dry.decision.outcome) == (None, "refused")
+    assert len(executed.client.search_model_versions("name = 'w-vs-qcd'")) == 1
     verdict = promote_run(
         executed.experiment, executed.outcome.run_id, jets_folder=executed.folder, new_test_sample=True
     )
-    assert verdict.decision.outcome == "champion"
+    assert verdict.decision.outcome == "promoted"
     assert verdict.version == "2"
     model = executed.client.get_registered_model("w-vs-qcd")
     assert str(model.aliases["champion"]) == "2"
@@ -207,4 +210,4 @@ def test_the_table_holds_what_was_measured(executed: Executed, capsys: pytest.Ca
     assert str(Measurement(rejection.mean, rejection.error, rejection.is_limit)) in printed
     assert str(executed.outcome.served.measurements()["auc"]) in printed
     assert executed.outcome.run_id in printed
-    assert "challenger" in printed
+    assert "version 1: refused." in printed

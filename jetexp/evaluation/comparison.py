@@ -37,11 +37,14 @@ class PairedComparison(Record):
     log_ratio_error : float
         Standard deviation of ``log_ratio``.
     p_value : float
-        One-sided: how often so much in favour of a would be seen were a no better than b.
+        One-sided: how often so much in favour of a would be seen were its rejection no more than
+        ``1 + minimum_gain`` times that of b.
     p_value_two_sided : float
         How often so large a difference, either way, would be seen were the two equal.
     confidence : float
         Confidence of the interval and of ``a_is_better``.
+    minimum_gain : float
+        The part of b's rejection by which a has to exceed it.
     auc_difference, auc_difference_error : float
         AUC of a less AUC of b, and its standard error (DeLong, paired).
     auc_p_value_two_sided : float
@@ -59,6 +62,7 @@ class PairedComparison(Record):
     p_value: float
     p_value_two_sided: float
     confidence: float
+    minimum_gain: float
     auc_difference: float
     auc_difference_error: float
     auc_p_value_two_sided: float
@@ -83,8 +87,24 @@ class PairedComparison(Record):
 
     @property
     def a_is_better(self) -> bool:
-        """Whether a rejects more background than b, at ``confidence`` (one-sided)."""
+        """Whether a rejects enough more background than b, at ``confidence`` (one-sided)."""
         return self.p_value < 1 - self.confidence
+
+    def auc_p_value(self, minimum_gain: float = 0.0) -> float:
+        """Give the one-sided p-value of the AUC (DeLong, paired).
+
+        Parameters
+        ----------
+        minimum_gain : float
+            By how much a has to exceed b.
+
+        Returns
+        -------
+        float
+            How often so much in favour of a would be seen were its AUC no more than ``minimum_gain`` above
+            that of b.
+        """
+        return _one_sided(self.auc_difference - minimum_gain, self.auc_difference_error)
 
 
 def compare_paired(
@@ -95,6 +115,7 @@ def compare_paired(
     signal_index: int,
     signal_efficiency: float = 0.5,
     confidence: float = 0.95,
+    minimum_gain: float = 0.0,
     replicas: int = 2000,
     seed: int = 0,
 ) -> PairedComparison:
@@ -118,6 +139,8 @@ def compare_paired(
         Where background rejections are compared, in (0, 1).
     confidence : float
         Confidence of the interval and of ``PairedComparison.a_is_better``.
+    minimum_gain : float
+        The part of b's rejection by which a has to exceed it to be better: 0.1 for 1.1 times.
     replicas : int
         Number of replicas.
     seed : int
@@ -155,7 +178,10 @@ def compare_paired(
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     # one is added to both counts, so that no finite number of replicas claims certainty
-    not_above, not_below = ((np.sum(side * drawn <= 0) + 1) / (replicas + 1) for side in (1, -1))
+    not_enough, not_above, not_below = (
+        (np.count_nonzero(found) + 1) / (replicas + 1)
+        for found in (drawn <= math.log1p(minimum_gain), drawn <= 0, drawn >= 0)
+    )
     return PairedComparison(
         signal_efficiency=float(signal_efficiency),
         a=points[0],
@@ -163,9 +189,10 @@ def compare_paired(
         log_ratio=log_ratio,
         log_ratio_interval=(float(low), float(high)),
         log_ratio_error=float(np.std(drawn, ddof=1)),
-        p_value=float(not_above),
+        p_value=float(not_enough),
         p_value_two_sided=float(min(1.0, 2 * min(not_above, not_below))),
         confidence=float(confidence),
+        minimum_gain=float(minimum_gain),
         auc_difference=auc_difference,
         auc_difference_error=auc_error,
         auc_p_value_two_sided=_two_sided(auc_difference, auc_error),
@@ -174,10 +201,14 @@ def compare_paired(
     )
 
 
-def _two_sided(difference: float, error: float) -> float:
+def _one_sided(difference: float, error: float) -> float:
     if not error:
-        return 1.0 if not difference else 0.0
-    return float(2 * ndtr(-abs(difference) / error))
+        return 0.0 if difference > 0 else 1.0
+    return float(ndtr(-difference / error))
+
+
+def _two_sided(difference: float, error: float) -> float:
+    return min(1.0, 2 * _one_sided(abs(difference), error))
 
 
 def _log_ratio_replicas(

@@ -1,0 +1,41 @@
+"""Models run by the code that was stored with them."""
+
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from registered import SERVED, log, tagger, telling_sample
+
+from jetexp.apart import score_apart
+from jetexp.errors import ModelError
+from jetexp.serving import probabilities
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return telling_sample()
+
+
+@pytest.mark.slow
+def test_a_stored_model_runs_its_own_code_without_pickles(mlflow_store, sample):
+    recorder = log(tagger(0))
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=recorder.model_uri, dst_path="copy"))
+    code = folder / "code" / "jetexp" / "images.py"
+    # yesterday's code halved every pixel
+    present = code.read_text()
+    code.write_text(present.replace("else block.pt[chosen]", "else 0.5 * block.pt[chosen]"))
+    assert code.read_text() != present
+    scores = score_apart(str(folder), sample.images[:50])
+    expected = probabilities(tagger(0), sample.images[:50] / 2, SERVED)
+    assert np.abs(scores - expected).max() < 1e-5
+    assert np.abs(scores - probabilities(tagger(0), sample.images[:50], SERVED)).max() > 0.1
+
+
+@pytest.mark.slow
+def test_a_stored_model_that_does_not_load_is_named_with_its_fault(mlflow_store, sample):
+    recorder = log(tagger(0))
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=recorder.model_uri, dst_path="copy"))
+    (folder / "served_model.py").unlink()
+    with pytest.raises(ModelError, match="does not score raw images in a process of its own: "):
+        score_apart(str(folder), sample.images[:5])
