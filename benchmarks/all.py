@@ -14,6 +14,7 @@ SCRIPTS = (
     "generation.py",
     "analysis.py",
     "coverage.py",
+    "gate.py",
     "convergence.py",
     "fits.py",
     "streaming.py",
