@@ -1,8 +1,9 @@
 """How often the gate promotes a candidate that is no better, and how often one that is.
 
-Candidates and a champion of binormal scores, correlated jet by jet, so that the truth is known: rejection 33
-at 50 % signal efficiency, 5 000 test jets a class, a correlation of 0.8. Of candidates as good as the champion
-at most 7 % may be promoted at 95 % confidence; of those with 1.3 times its rejection at least 80 % have to be.
+Candidates and a champion of binormal scores, correlated jet by jet, so that the truth is known: rejection
+33 at 50 % signal efficiency, 5 000 test jets a class, a correlation of 0.8. Of candidates as good as the
+champion at most 7 % may be promoted at 95 % confidence; of those with 1.3 times its rejection at least 80 %
+have to be.
 
     python benchmarks/gate.py
 """
