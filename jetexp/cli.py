@@ -246,26 +246,55 @@ def inspect(
 
 
 @jetexp.command()
-@click.argument("names", metavar="RUN...", nargs=-1)
+@click.argument("names", metavar="[RUN]...", nargs=-1)
 @click.option("--runs", type=TEXT, help="The same, separated by commas.")
-@click.option("--experiment-name", type=TEXT, help="MLflow experiment in which run names are looked up.")
+@click.option("--experiment-name", type=TEXT, help="MLflow experiment in which runs are looked up.")
+@click.option(
+    "--best", type=click.IntRange(min=1), help="The best executions of that experiment, this many at most."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown", "json", "latex"]),
+    default="table",
+    show_default=True,
+    help="What is printed.",
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path("comparison.png"), show_default=True
 )
-def compare(names: tuple[str, ...], runs: str | None, experiment_name: str | None, output: Path) -> None:
-    """Compare runs (ids, names or models:/ addresses): one table and one figure."""
+def compare(
+    names: tuple[str, ...],
+    runs: str | None,
+    experiment_name: str | None,
+    best: int | None,
+    form: str,
+    output: Path,
+) -> None:
+    """Compare runs (ids, names or models:/ addresses): a table and a figure, kept in a run of their own."""
     wanted = [*names, *_names(runs)]
-    if not wanted:
-        raise click.UsageError("Name at least one run.")
-    from jetexp.compare import compare_runs
+    if best is not None and experiment_name is None:
+        raise click.UsageError("--best needs --experiment-name.")
+    if not wanted and best is None:
+        raise click.UsageError("Name at least one run, or give --experiment-name and --best.")
+    from jetexp import comparison_tables
+    from jetexp.compare import best_runs, compare_runs, record_comparison
     from jetexp.files import whole_file
     from jetexp.tables import print_comparison
 
+    if best is not None and experiment_name is not None:
+        wanted += best_runs(best, experiment_name)
     comparison = compare_runs(wanted, experiment_name=experiment_name)
     with whole_file(output) as temporary:
-        comparison.figure.savefig(temporary, dpi=150)
-    print_comparison(comparison)
-    click.echo(f"Rejection curves: {output}")
+        comparison.figure.savefig(temporary, dpi=150, format="png")
+    run_id = record_comparison(comparison)
+    if form == "table":
+        print_comparison(comparison)
+        click.echo(f"Rejection curves: {output}; run {run_id}")
+    elif form == "json":
+        click.echo(json.dumps(comparison.to_dict(), indent=2))
+    else:
+        click.echo(getattr(comparison_tables, f"as_{form}")(comparison), nl=False)
 
 
 @jetexp.command()

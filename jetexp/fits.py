@@ -16,6 +16,7 @@ from jetexp.experiment import Experiment
 from jetexp.inputs import Inputs, InputSettings, LazyArray, make_inputs, number_of_jets, some_inputs
 from jetexp.jets.collection import JETS_PER_BLOCK
 from jetexp.jets.sample import Jets
+from jetexp.kept_scores import TEST_SCORES, scores_to_keep
 from jetexp.memory import release_memory
 from jetexp.parts import JetParts
 from jetexp.recording import evaluated, raw_images, record_evaluation, served_settings
@@ -281,6 +282,7 @@ def scored(
     test = evaluated(experiment, test_scores, jets.test.label, part="test", images=raw)
     record_evaluation(child, validation, history, brief=brief)
     record_evaluation(child, test, brief=brief)
+    child.arrays(TEST_SCORES, scores_to_keep([test_scores], jets.test, experiment.signal))
     if network is not None:
         child.network(network, served)
     release_memory()

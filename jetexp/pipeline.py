@@ -21,7 +21,9 @@ from jetexp.fit_store import FitStore, search_key
 from jetexp.fit_task import training_parts
 from jetexp.fits import FinalFit, TaggerFits, ensemble_of, fit_classical_tagger, with_temperature
 from jetexp.inspection import record_inspection
+from jetexp.jets.sample import Jets
 from jetexp.judging import Verdict
+from jetexp.kept_scores import TEST_SCORES, scores_to_keep
 from jetexp.mlflow_store import check_reachable
 from jetexp.network_fits import fit_networks
 from jetexp.parts import JetParts, load_parts
@@ -153,7 +155,7 @@ def run_experiment(
             of_variant = _results(shared, fits)
             comparisons |= _comparisons(of_variant, results, shared)
             results += of_variant
-        _record_results(parent, results, comparisons)
+        _record_results(parent, results, comparisons, everything[0].jets.test)
         resolved = experiment if experiment.variants else shared.experiment
         best = _best(results)
         served = verdict = None
@@ -272,9 +274,12 @@ def _record_results(
     parent: MlflowRecorder,
     results: list[TaggerResult],
     comparisons: Mapping[str, SeedComparison],
+    test: Jets,
 ) -> None:
-    """Record on the parent what all fits together say."""
+    """Record on the parent what all fits together say; the first tagger's test jets are given."""
     own = results[0]
+    kept = scores_to_keep([one.scores for one in own.fits], test, own.test.signal)
+    parent.arrays(TEST_SCORES, kept)
     for part in ("validation", "test"):
         summary: Summary = getattr(own, part)
         parent.metrics(summary.metrics())

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
@@ -166,6 +167,21 @@ class MlflowRecorder:
             Lists, mappings, text and finite numbers.
         """
         self.text(f"results/{name}.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    def arrays(self, name: str, content: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Record arrays as ``results/<name>.npz``.
+
+        Parameters
+        ----------
+        name : str
+            File name without its ending.
+        content : mapping of str to ndarray
+            Numbers and texts, no objects.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.npz"
+            np.savez_compressed(path, allow_pickle=False, **content)
+            delivered(self.client.log_artifact, self.run_id, str(path), "results")
 
     def text(self, name: str, content: str) -> None:
         """Record text under the artifact path ``name``.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import keras
+    import numpy.typing as npt
     from matplotlib.figure import Figure
 
 __all__ = ["NullRecorder", "Recorder"]
@@ -33,6 +34,9 @@ class Recorder(Protocol):
 
     def result(self, name: str, content: Any) -> None:
         """Record JSON-serialisable content as ``results/<name>.json``."""
+
+    def arrays(self, name: str, content: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Record arrays as ``results/<name>.npz``."""
 
     def text(self, name: str, content: str) -> None:
         """Record text under the artifact path ``name``."""
@@ -64,6 +68,9 @@ class NullRecorder:
 
     def result(self, name: str, content: Any) -> None:
         """Forget a result."""
+
+    def arrays(self, name: str, content: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Forget arrays."""
 
     def text(self, name: str, content: str) -> None:
         """Forget text."""

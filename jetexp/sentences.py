@@ -10,7 +10,7 @@ from jetexp.evaluation.report import Measurement
 if TYPE_CHECKING:
     from jetexp.evaluation.seeds import SeedComparison
 
-__all__ = ["markdown_table", "sentence"]
+__all__ = ["COLUMNS", "markdown_table", "sentence"]
 
 COLUMNS = {
     "accuracy": "accuracy",

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from jetexp.comparison_tables import HEADINGS, cells_of
 from jetexp.evaluation.report import Measurement, SeedMeasurement
 from jetexp.sentences import sentence
 
@@ -208,12 +209,17 @@ def print_comparison(comparison: Comparison) -> None:
     comparison : Comparison
         Of :func:`jetexp.compare.compare_runs`.
     """
-    table = _table("", "run")
-    table.add_column("jets")
+    console = _console()
+    table = Table(box=SIMPLE_HEAD)
+    for index, heading in enumerate(HEADINGS):
+        table.add_column(
+            heading, no_wrap=not index, justify="right" if 0 < index < len(HEADINGS) - 1 else "left"
+        )
     for run in comparison.runs:
-        cells = (cell.replace(" (seeds", "\n(seeds") for cell in _cells(run.numbers))
-        table.add_row(run.name, *cells, run.part)
-    _console().print(table)
+        table.add_row(*(cell.replace(" (seeds", "\n(seeds") for cell in cells_of(run)))
+    console.print(table)
+    for (first, second), one in comparison.pairs.items():
+        console.print(f"{first} against {second}: {sentence(one)}.", highlight=False, soft_wrap=True)
 
 
 def print_file(name: str, summary: FileSummary) -> None:

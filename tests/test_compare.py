@@ -1,10 +1,17 @@
 """Several runs side by side."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from mlflow import MlflowClient
+from registered import SERVED, tagger
 
-from jetexp.compare import compare_runs, find_run
+from jetexp.cli import jetexp
+from jetexp.compare import best_runs, compare_runs, find_run, record_comparison
+from jetexp.comparison_tables import HEADINGS, as_latex, as_markdown
 from jetexp.errors import ModelError
 from jetexp.evaluation.report import evaluate, summarise
 from jetexp.tracking import open_parent
@@ -100,3 +107,130 @@ def test_results_that_are_no_results_are_refused(mlflow_store):
         recorder.text("results/test_evaluation.json", "{not json")
     with pytest.raises(ModelError, match="is not JSON"):
         compare_runs(["odd"])
+
+
+def scored(distance, noise, seeds=1, fingerprint="f" * 64):
+    """Scores of the same 1 000 jets by a tagger that sees this much of their distance."""
+    label = np.repeat([0, 1], 500)
+    common = np.random.default_rng(7).normal(size=1000)
+    logits = distance * label + common + noise * np.random.default_rng(8).normal(size=(seeds, 1000))
+    signal = 1 / (1 + np.exp(-logits))
+    return {
+        "scores": np.stack([1 - signal, signal], axis=-1).astype(np.float32),
+        "label": label.astype(np.int16),
+        "classes": np.array(["QCD", "W"]),
+        "signal": np.array("W"),
+        "fingerprint": np.array(fingerprint),
+    }
+
+
+def measured(name, kept, seconds=None):
+    """Record a run as an execution does, of one experiment."""
+    found = [
+        evaluate(one, kept["label"], classes=("QCD", "W"), signal="W", part="test") for one in kept["scores"]
+    ]
+    with open_parent("e", name) as recorder:
+        recorder.result("test_summary", summarise(found).to_dict())
+        recorder.arrays("test_scores", kept)
+        recorder.metrics({"validation_auc": found[0].auc, "network_parameters": 12_345})
+        if seconds is not None:
+            recorder.metrics({"fit_seconds": seconds})
+    return recorder.run_id
+
+
+@pytest.fixture
+def executions(mlflow_store):
+    """Three executions, of which two were tested on the same jets, and the better has two seeds."""
+    return {
+        "better": measured("better", scored(2.5, 0.1, seeds=2), seconds=60),
+        "worse": measured("worse", scored(1.5, 0.1)),
+        "elsewhere": measured("elsewhere", scored(1.0, 0.1, fingerprint="e" * 64)),
+    }
+
+
+def test_pairs_on_the_same_test_jets_are_compared_jet_by_jet(executions):
+    comparison = compare_runs(list(executions))
+    ((names, pair),) = comparison.pairs.items()
+    assert names == ("better", "worse")
+    assert len(pair.auc_a) == 2
+    assert pair.auc.lower_bound > 0
+    assert pair.ratio > 1.5
+    text = as_markdown(comparison)
+    assert "better against worse: AUC difference +" in text
+    assert "| 12 345 | 60 |" in text
+    assert "elsewhere against" not in text
+    content = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    assert [run["run"] for run in content["runs"]] == list(executions.values())
+    assert content["pairs"][0]["first"] == "better"
+    assert content["runs"][2]["test_sample"] == "e" * 64
+
+
+def test_a_latex_table_has_a_cell_for_every_heading_and_nothing_special_unescaped(executions):
+    comparison = compare_runs([executions["better"], "worse"])
+    lines = as_latex(comparison).splitlines()
+    rows = [line for line in lines if line.endswith(r"\\")]
+    assert len(rows) == 3
+    assert all(row.count(" & ") == len(HEADINGS) - 1 for row in rows)
+    assert r"rejection at 50 \%" in rows[0]
+    assert r"$\pm$" in rows[1]
+    assert lines[-1].startswith("% better against worse: ")
+
+
+def test_the_best_executions_of_an_experiment_are_found_by_validation(executions):
+    # a child and a run of another experiment are none
+    with open_parent("e", "parent") as parent, parent.child("trial-00") as trial:
+        trial.metrics({"validation_auc": 0.999})
+    with open_parent("other", "best of all") as other:
+        other.metrics({"validation_auc": 0.998})
+    assert best_runs(2, "e") == (executions["better"], executions["worse"])
+    assert len(best_runs(9, "e")) == 3
+    with pytest.raises(ModelError, match="There is no MLflow experiment 'nowhere'"):
+        best_runs(2, "nowhere")
+    MlflowClient().create_experiment("empty")
+    with pytest.raises(ModelError, match="'empty' holds no execution that was measured"):
+        best_runs(2, "empty")
+
+
+def test_a_comparison_is_a_run_of_its_own(executions):
+    client = MlflowClient()
+    run = client.get_run(record_comparison(compare_runs(["better", "worse"])))
+    assert run.info.run_name == "comparison"
+    assert client.get_experiment(run.info.experiment_id).name == "e"
+    assert run.data.tags["compared_runs"].split() == [executions["better"], executions["worse"]]
+    assert "better against worse" in run.data.tags["mlflow.note.content"]
+    files = {
+        item.path
+        for folder in ("plots", "results")
+        for item in client.list_artifacts(run.info.run_id, folder)
+    }
+    assert files == {"plots/rejection.png", "results/comparison.json"}
+
+
+def test_runs_of_one_name_are_told_apart(executions):
+    again = measured("better", scored(2.0, 0.1))
+    names = [run.name for run in compare_runs([executions["better"], again]).runs]
+    assert names == [f"better {executions['better'][:8]}", f"better {again[:8]}"]
+
+
+def test_a_model_s_size_is_told(mlflow_store):
+    with open_parent("e", "fit", served=SERVED) as recorder:
+        recorder.result("test_evaluation", evaluation(2).to_dict())
+        recorder.network(tagger(0))
+    (compared,) = compare_runs(["fit"]).runs
+    assert 10_000 < compared.size < 1_000_000
+    assert compared.to_dict()["model_bytes"] == compared.size
+
+
+def test_the_command_prints_what_it_is_asked_for(executions):
+    def printed(*arguments):
+        return CliRunner().invoke(jetexp, ["compare", *arguments])
+
+    table = printed("better", "worse").stdout
+    assert "better against worse: AUC difference" in table
+    assert Path("comparison.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(printed("better", "--format", "json").stdout)["pairs"] == []
+    assert printed("worse", "--format", "latex").stdout.startswith(r"\begin{tabular}")
+    best = printed("--experiment-name", "e", "--best", "2", "--format", "markdown").stdout
+    assert [line.split(" | ")[0] for line in best.splitlines()[2:4]] == ["| better", "| worse"]
+    assert "--best needs --experiment-name" in printed("--best", "2").stderr
+    assert "Name at least one run" in printed().stderr
