@@ -198,6 +198,8 @@ def _search(shared: TaggerFits, store: FitStore | None) -> tuple[SearchResult | 
         if store is not None:
             store.save_search(key, found.to_dict())
     parent.result("search", found.to_dict())
+    if found.hints:
+        parent.tags({"search_hint": " ".join(found.hints)})
     parent.parameters({f"best.{name}": value for name, value in found.best.items()})
     return found, replace(shared, experiment=experiment.with_hyperparameters(found.best))
 
@@ -314,6 +316,7 @@ def _record_best(
             [one.history for one in own.fits if one.history is not None],
             found.trials if found else (),
             objective=found.objective if found else "",
+            edges=found.edges if found else None,
             best=own.fits.index(shown),
         ),
     )

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,12 +84,24 @@ class SearchResult:
         What was judged by: ``val_auc`` (larger is better) or ``val_loss`` (smaller is).
     trials : tuple of Trial
         All trials, in the order they ran.
+    edges : dict of str to {"lower", "upper"}
+        Hyperparameters whose best value lies at the edge of the space.
     """
 
     best: dict[str, Any]
     best_trial: str
     objective: str
     trials: tuple[Trial, ...]
+    edges: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """A sentence for each hyperparameter that the space may be too small for."""
+        return tuple(
+            f"The best {name}, {self.best[name]:.4g}, lies at the {edge} edge of the search's space: a wider "
+            "one may hold a better."
+            for name, edge in self.edges.items()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-serialisable content."""
@@ -99,7 +111,7 @@ class SearchResult:
     def from_dict(cls, content: Mapping[str, Any]) -> SearchResult:
         """Rebuild a result from what ``to_dict`` gave, read from JSON."""
         trials = tuple(Trial(**trial) for trial in content["trials"])
-        return cls(content["best"], content["best_trial"], content["objective"], trials)
+        return cls(**{**content, "trials": trials})
 
 
 def search(
@@ -169,7 +181,15 @@ def _result(trials: list[Trial], settings: SearchSettings) -> SearchResult:
         )
     best = max(finished, key=lambda pair: pair[0])[1]
     logger.info("Best of %d trials: %s, %s %.4f", len(trials), best.name, settings.objective, best.objective)
-    return SearchResult(best.hyperparameters, best.name, settings.objective, tuple(trials))
+    edges: dict[str, str] = {
+        name: edge
+        for name, space in settings.space.items()
+        if name in best.hyperparameters and (edge := space.edge(best.hyperparameters[name])) is not None
+    }
+    result = SearchResult(best.hyperparameters, best.name, settings.objective, tuple(trials), edges)
+    for hint in result.hints:
+        logger.info("%s", hint)
+    return result
 
 
 @dataclass(frozen=True)

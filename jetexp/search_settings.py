@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -9,6 +10,9 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from jetexp.settings import Settings
 
 __all__ = ["Choices", "Range", "SearchSettings"]
+
+# the part of a range, at either end, in which a best value says that the range is too small
+EDGE = 0.1
 
 
 class Choices(Settings):
@@ -20,6 +24,25 @@ class Choices(Settings):
     def extremes(self) -> tuple[int | float | str, ...]:
         """The values that must be possible."""
         return self.choices
+
+    def edge(self, value: Any) -> Literal["lower", "upper"] | None:
+        """Say whether a value is the first or last of the choices, where these are three numbers or more.
+
+        Parameters
+        ----------
+        value : int, float or str
+            One of the choices.
+
+        Returns
+        -------
+        {"lower", "upper"} or None
+            None too where the choices have no order, or no middle.
+        """
+        if len(set(self.choices)) < 3 or any(isinstance(one, str) for one in self.choices):
+            return None
+        if value == min(self.choices):
+            return "lower"
+        return "upper" if value == max(self.choices) else None
 
 
 class Range(Settings):
@@ -54,6 +77,30 @@ class Range(Settings):
     def extremes(self) -> tuple[int | float, ...]:
         """The values that must be possible."""
         return (self.min, self.max)
+
+    def edge(self, value: float) -> Literal["lower", "upper"] | None:
+        """Say whether a value lies in the first or last tenth of the range.
+
+        Parameters
+        ----------
+        value : float
+            Within the range.
+
+        Returns
+        -------
+        {"lower", "upper"} or None
+            On the scale of the range.
+
+        Examples
+        --------
+        >>> Range(min=0.001, max=0.1, scale="log").edge(0.0012)
+        'lower'
+        """
+        low, high, at = (math.log(one) if self.scale == "log" else one for one in (self.min, self.max, value))
+        place = (at - low) / (high - low)
+        if place <= EDGE:
+            return "lower"
+        return "upper" if place >= 1 - EDGE else None
 
 
 def _form(value: Any) -> str:

@@ -1,5 +1,6 @@
 """The search: the same trials for the same seed, failures told and survived."""
 
+import json
 from contextlib import contextmanager
 
 import pytest
@@ -139,6 +140,15 @@ def test_the_loss_is_minimised(parts, tmp_path):
     result, _ = run(parts, tmp_path, objective="val_loss", trials=2, space=space)
     assert result.objective == "val_loss"
     assert result.best == {"learning_rate": 1e-2}
+
+
+def test_a_best_value_at_the_edge_of_the_space_is_told_and_kept(parts, tmp_path):
+    # three trials try them all, and a fit hardly moves at the two smaller ones
+    space = {"learning_rate": Choices(choices=(1e-7, 1e-6, 3e-3))}
+    result, _ = run(parts, tmp_path, objective="val_loss", trials=3, space=space)
+    assert result.edges == {"learning_rate": "upper"}
+    assert result.hints[0].startswith("The best learning_rate, 0.003, lies at the upper edge")
+    assert SearchResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
 
 def test_failed_trials_are_failed_children_and_the_search_goes_on(parts, tmp_path, capfd):

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
@@ -79,6 +79,7 @@ def figures_of_parent(
     trials: Sequence[Trial] = (),
     *,
     objective: str = "val_auc",
+    edges: Mapping[str, str] | None = None,
     best: int = 0,
 ) -> dict[str, Figure]:
     """Draw everything about one execution.
@@ -95,6 +96,8 @@ def figures_of_parent(
         Of the search, if there was one.
     objective : str
         What the search was judged by.
+    edges : mapping of str to {"lower", "upper"}, optional
+        Hyperparameters whose best value lies at the edge of the search's space.
     best : int
         The seed whose scores, mistakes and images are shown.
 
@@ -122,5 +125,5 @@ def figures_of_parent(
     if histories:
         figures["learning_curves"] = learning_curves(*histories)
     if trials:
-        figures["search"] = search_overview(trials, objective)
+        figures["search"] = search_overview(trials, objective, edges=edges)
     return figures

@@ -32,12 +32,20 @@ class Trial(Protocol):
     def objective(self) -> float | None:
         """What it reached; None if it failed."""
 
+    @property
+    def seconds(self) -> float:
+        """Wall time."""
+
 
 @styled
 def search_overview(
-    trials: Sequence[Trial], objective: str = "val_auc", *, logarithmic: Collection[str] = LOGARITHMIC
+    trials: Sequence[Trial],
+    objective: str = "val_auc",
+    *,
+    edges: Mapping[str, str] | None = None,
+    logarithmic: Collection[str] = LOGARITHMIC,
 ) -> Figure:
-    """Draw the objective against trial, with the best so far, and against each hyperparameter.
+    """Draw the objective against trial, with the best so far, against each hyperparameter, and against time.
 
     Parameters
     ----------
@@ -45,6 +53,8 @@ def search_overview(
         In the order they ran.
     objective : str
         Name of what was judged by; where it ends on "loss", smaller is better.
+    edges : mapping of str to {"lower", "upper"}, optional
+        Hyperparameters whose best value lies at the edge of the space, to be said in their panel.
     logarithmic : collection of str
         Hyperparameters shown on a logarithmic axis.
 
@@ -61,17 +71,19 @@ def search_overview(
     if not trials:
         raise ValueError("there is no trial to show")
     names = sorted({name for trial in trials for name in trial.hyperparameters})
-    panels = 1 + len(names)
-    columns = 2 if panels > 1 else 1
+    panels = 2 + len(names)
+    columns = 2
     rows = -(-panels // columns)
-    figure, axes = new_figure(
-        rows, columns, width=2.6 * columns if columns > 1 else 4.5, height=0.3 + 2.0 * rows, sharey=True
-    )
+    figure, axes = new_figure(rows, columns, width=2.6 * columns, height=0.3 + 2.0 * rows, sharey=True)
     reached = np.array([np.nan if trial.objective is None else trial.objective for trial in trials])
     smaller = objective.endswith("loss")
     best = None if np.isnan(reached).all() else int((np.nanargmin if smaller else np.nanargmax)(reached))
     _against_trial(axes.flat[0], reached, best, smaller=smaller)
+    _points(axes.flat[panels - 1], [trial.seconds for trial in trials], reached, best)
+    axes.flat[panels - 1].set(xlabel="time of the trial (s)")
     for panel, name in zip(axes.flat[1:], names, strict=False):
+        if edges and name in edges:
+            panel.set_title(f"best at the {edges[name]} edge", loc="right", color=class_colour(1))
         values = [trial.hyperparameters.get(name) for trial in trials]
         _against_value(panel, name, values, reached, best)
         if name in logarithmic:

@@ -20,6 +20,7 @@ TRIALS = [
     SimpleNamespace(
         hyperparameters={"learning_rate": 10 ** -(2 + index / 3), "layers": 2 + index % 3, "schedule": kind},
         objective=None if index == 2 else 0.9 + 0.01 * np.sin(index),
+        seconds=10.0 + index,
     )
     for index, kind in enumerate(["cosine", "constant", "cosine", "cosine"])
 ]
@@ -181,14 +182,22 @@ def test_search_overview_shows_the_best_so_far(objective):
         steps.get_ydata(), [choose(reached[: index + 1]) for index in range(len(reached))]
     )
     named = {axes.get_xlabel() for axes in figure.axes if axes.get_visible()}
-    assert named == {"trial", "layers", "learning_rate", "schedule"}
+    assert named == {"trial", "layers", "learning_rate", "schedule", "time of the trial (s)"}
     rendered(figure)
+    assert not label_overlaps(figure)
+
+
+def test_search_overview_says_where_the_best_lies_at_the_edge():
+    figure = rendered(search_overview(TRIALS, edges={"layers": "upper"}))
+    told = {axes.get_xlabel(): axes.get_title("right") for axes in figure.axes}
+    assert told["layers"] == "best at the upper edge"
+    assert told["learning_rate"] == told["schedule"] == ""
 
 
 def test_search_overview_of_failures_and_of_one_trial():
-    failed = SimpleNamespace(hyperparameters={"layers": 2}, objective=None)
+    failed = SimpleNamespace(hyperparameters={"layers": 2}, objective=None, seconds=1.0)
     rendered(search_overview([failed, failed]))
-    rendered(search_overview([SimpleNamespace(hyperparameters={}, objective=0.9)]))
+    rendered(search_overview([SimpleNamespace(hyperparameters={}, objective=0.9, seconds=1.0)]))
     with pytest.raises(ValueError, match="no trial"):
         search_overview([])
 
