@@ -19,7 +19,7 @@ from jetexp.jets.sample import Jets
 from jetexp.kept_scores import TEST_SCORES, scores_to_keep
 from jetexp.memory import release_memory
 from jetexp.parts import JetParts
-from jetexp.recording import evaluated, raw_images, record_evaluation, served_settings
+from jetexp.recording import evaluated, raw_images, record_evaluation, record_note, served_settings
 from jetexp.serving import ServedSettings
 from jetexp.tagger_fit import TaggerFit
 from jetexp.taggers.catalogue import build_ensemble, input_settings
@@ -282,6 +282,7 @@ def scored(
     test = evaluated(experiment, test_scores, jets.test.label, part="test", images=raw)
     record_evaluation(child, validation, history, brief=brief)
     record_evaluation(child, test, brief=brief)
+    record_note(child, validation, test)
     child.arrays(TEST_SCORES, scores_to_keep([test_scores], jets.test, experiment.signal))
     if network is not None:
         child.network(network, served)

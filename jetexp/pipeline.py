@@ -30,7 +30,7 @@ from jetexp.parts import JetParts, load_parts
 from jetexp.plots import gallery
 from jetexp.promotion import register_best
 from jetexp.recorder_protocol import Recorder
-from jetexp.recording import evaluated, record_evaluation, record_figures, served_settings
+from jetexp.recording import evaluated, record_evaluation, record_figures, record_note, served_settings
 from jetexp.results import TaggerResult, compared, figures_of_results
 from jetexp.search import SearchResult, search
 from jetexp.sentences import markdown_table
@@ -165,9 +165,23 @@ def run_experiment(
             served, verdict = register_best(
                 resolved, best, shared.jets.test, parent, new_test_sample=new_test_sample
             )
+        table = markdown_table([one.to_dict() for one in results], comparisons)
+        parent.note(_introduction(experiment, verdict), table)
         seconds = time.perf_counter() - started
         parent.metrics({"seconds": seconds})
         return Outcome(resolved, parent.run_id, tuple(results), comparisons, best, served, verdict, seconds)
+
+
+def _introduction(experiment: Experiment, verdict: Verdict | None) -> str:
+    """Say what an execution was about, and what became of its best model."""
+    if verdict is None:
+        return experiment.description
+    address = f"#/models/{verdict.name}/versions/{verdict.version}"
+    decision = verdict.decision
+    return (
+        f"{experiment.description}\n\nRegistered as [{verdict.name}, version {verdict.version}]({address}), "
+        f"{decision.outcome}: {decision.reason}"
+    )
 
 
 def _record_inputs(parent: MlflowRecorder, experiment: Experiment, jets: JetParts) -> None:
@@ -213,7 +227,9 @@ def _new_search(shared: TaggerFits) -> SearchResult:
     )
 
     def judge_trial(child: Recorder, network: keras.Model, scores: Float) -> None:
-        record_evaluation(child, evaluated(experiment, scores, parts.validation.label, part="validation"))
+        evaluation = evaluated(experiment, scores, parts.validation.label, part="validation")
+        record_evaluation(child, evaluation)
+        record_note(child, evaluation)
         child.network(network)
 
     with tempfile.TemporaryDirectory(prefix="jetexp-search-") as folder:

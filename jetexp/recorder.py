@@ -25,6 +25,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_COMMIT,
     MLFLOW_GIT_DIRTY,
     MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
 )
 
 from jetexp.mlflow_store import delivered, masked
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from jetexp.jets.sample import Jets
     from jetexp.serving import ServedSettings
 
-__all__ = ["MlflowRecorder", "git_tags", "run_status"]
+__all__ = ["NOTE_LENGTH", "MlflowRecorder", "git_tags", "run_status"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ METRICS_A_BATCH = 1000
 PARAMETERS_A_BATCH = 100
 DIGEST_LENGTH = 36
 SOURCE_LENGTH = 60_000
+NOTE_LENGTH = 8_000
 
 
 class MlflowRecorder:
@@ -88,6 +90,7 @@ class MlflowRecorder:
         self.model_uri: str | None = None
         self._served = served
         self._prefix = prefix
+        self._figures: list[str] = []
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         """Record settings, once each; nested ones under names joined by dots.
@@ -155,6 +158,7 @@ class MlflowRecorder:
             figure.savefig(path, dpi=150, bbox_inches="tight")
             delivered(self.client.log_artifact, self.run_id, str(path), "plots")
         figure.clear()
+        self._figures.append(name)
 
     def result(self, name: str, content: Any) -> None:
         """Record JSON-serialisable content as ``results/<name>.json``.
@@ -194,6 +198,27 @@ class MlflowRecorder:
             The text.
         """
         delivered(self.client.log_text, self.run_id, content, name)
+
+    def note(self, introduction: str, table: str) -> None:
+        """Describe the run, in Markdown, as the UI shows it above the run's details.
+
+        Between the two stand links to the figures that have been recorded. What MLflow would cut off in the
+        midst of a line is left out by whole lines.
+
+        Parameters
+        ----------
+        introduction : str
+            What the run is; may be empty.
+        table : str
+            Its numbers.
+        """
+        folder = f"#/experiments/{self.experiment_id}/runs/{self.run_id}/artifacts/plots"
+        links = [f"[{name}]({folder}/{name}.png)" for name in self._figures]
+        parts = [introduction, f"Figures: {', '.join(links)}" if links else "", table]
+        text = "\n\n".join(part.strip() for part in parts if part)
+        if len(text) > NOTE_LENGTH:
+            text = text[: text.rindex("\n", 0, NOTE_LENGTH)]
+        self.tags({MLFLOW_RUN_NOTE: text})
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Tag the run.

@@ -41,6 +41,9 @@ class Recorder(Protocol):
     def text(self, name: str, content: str) -> None:
         """Record text under the artifact path ``name``."""
 
+    def note(self, introduction: str, table: str) -> None:
+        """Describe the run, in Markdown: some sentences, links to its figures, its numbers."""
+
     def tags(self, values: Mapping[str, str]) -> None:
         """Tag the run."""
 
@@ -74,6 +77,9 @@ class NullRecorder:
 
     def text(self, name: str, content: str) -> None:
         """Forget text."""
+
+    def note(self, introduction: str, table: str) -> None:
+        """Forget a description."""
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Forget tags."""

@@ -14,6 +14,7 @@ from jetexp.inputs import LazyArray
 from jetexp.jets.sample import Jets
 from jetexp.plots import gallery
 from jetexp.recorder_protocol import Recorder
+from jetexp.sentences import table_of_parts
 from jetexp.serving import ServedSettings
 from jetexp.taggers.catalogue import input_settings
 from jetexp.training import History
@@ -21,7 +22,7 @@ from jetexp.training import History
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["evaluated", "raw_images", "record_evaluation", "record_figures", "served_settings"]
+__all__ = ["evaluated", "raw_images", "record_evaluation", "record_figures", "record_note", "served_settings"]
 
 Float = npt.NDArray[np.float32]
 
@@ -144,6 +145,19 @@ def record_evaluation(
         return
     figures = gallery.figures_of_run(evaluation, history)
     record_figures(recorder, {_of_part(evaluation, name): figure for name, figure in figures.items()})
+
+
+def record_note(recorder: Recorder, *evaluations: Evaluation) -> None:
+    """Describe the run of one fit by its numbers.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Of the run.
+    *evaluations : Evaluation
+        One a part.
+    """
+    recorder.note("", table_of_parts({one.part: one.measurements() for one in evaluations}))
 
 
 def _of_part(evaluation: Evaluation, name: str) -> str:

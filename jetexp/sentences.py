@@ -10,7 +10,7 @@ from jetexp.evaluation.report import Measurement
 if TYPE_CHECKING:
     from jetexp.evaluation.seeds import SeedComparison
 
-__all__ = ["COLUMNS", "markdown_table", "sentence"]
+__all__ = ["COLUMNS", "markdown_table", "sentence", "table_of_parts"]
 
 COLUMNS = {
     "accuracy": "accuracy",
@@ -51,6 +51,26 @@ def markdown_table(
         lines += _table_of_pairs(rows, name, heading_of_pairs)
     for name, one in (comparisons or {}).items():
         lines += ["", f"{name}: {sentence(one)}"]
+    return "\n".join(lines) + "\n"
+
+
+def table_of_parts(measured: Mapping[str, Mapping[str, Measurement]]) -> str:
+    """Write one tagger's numbers as a Markdown table.
+
+    Parameters
+    ----------
+    measured : mapping of str to mapping of str to Measurement
+        By part of the jets, and by name of the number.
+
+    Returns
+    -------
+    str
+        A line a part.
+    """
+    lines = ["| jets | " + " | ".join(COLUMNS.values()) + " |", "|" + "---|" * (1 + len(COLUMNS))]
+    for part, numbers in measured.items():
+        cells = [str(numbers[name]) if name in numbers else "" for name in COLUMNS]
+        lines.append("| " + " | ".join([part, *cells]) + " |")
     return "\n".join(lines) + "\n"
 
 

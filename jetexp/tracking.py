@@ -24,7 +24,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from jetexp.errors import JetexpError
 from jetexp.mlflow_store import connect, delivered, masked
-from jetexp.recorder import MlflowRecorder, git_tags, run_status
+from jetexp.recorder import NOTE_LENGTH, MlflowRecorder, git_tags, run_status
 
 if TYPE_CHECKING:
     from jetexp.serving import ServedSettings
@@ -33,7 +33,6 @@ __all__ = ["MlflowRecorder", "git_tags", "open_parent"]
 
 # names such as "gifted-bee-12", which MLflow invents where nobody gave one
 INVENTED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
-NOTE_LENGTH = 8000
 
 
 def _opened_by_mlflow(client: MlflowClient, run_id: str) -> Run:

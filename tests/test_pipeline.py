@@ -151,6 +151,23 @@ def test_only_the_final_fits_saw_the_test_jets_and_the_parent_holds_their_summar
     assert parent.data.params["settings.search.trials"] == str(TRIALS)
 
 
+def test_every_run_describes_itself(executed: Executed) -> None:
+    client, outcome = executed.client, executed.outcome
+    parent = client.get_run(outcome.run_id)
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.startswith(outcome.experiment.description)
+    assert "[w-vs-qcd, version 1](#/models/w-vs-qcd/versions/1), refused: It was judged on" in note
+    assert f"/runs/{outcome.run_id}/artifacts/plots/rejection.png)" in note
+    assert "| cnn | 2 |" in note
+    children = client.search_runs(
+        [parent.info.experiment_id], filter_string=f"tags.mlflow.parentRunId = '{outcome.run_id}'"
+    )
+    for child in children:
+        told = child.data.tags["mlflow.note.content"]
+        assert "| validation |" in told
+        assert ("| test |" in told) == (not child.info.run_name.startswith("trial"))
+
+
 def test_the_first_model_is_refused_for_its_few_test_jets(executed: Executed) -> None:
     verdict = executed.outcome.verdict
     assert verdict is not None

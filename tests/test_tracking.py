@@ -34,6 +34,28 @@ def artifact(recorder, name):
     return Path(MlflowClient().download_artifacts(recorder.run_id, name)).read_bytes()
 
 
+def test_a_note_has_sentences_links_and_numbers_within_the_limit(mlflow_store):
+    with open_parent("e", "first", description="W against QCD") as parent:
+        for name in ("roc", "rejection"):
+            parent.figure(name, Figure())
+        parent.note("W against QCD, found.", "| a |\n|---|\n| 1 |\n")
+        note = run_of(parent).data.tags["mlflow.note.content"]
+        artifacts = f"#/experiments/{parent.experiment_id}/runs/{parent.run_id}/artifacts/plots"
+        assert note.splitlines() == [
+            "W against QCD, found.",
+            "",
+            f"Figures: [roc]({artifacts}/roc.png), [rejection]({artifacts}/rejection.png)",
+            "",
+            "| a |",
+            "|---|",
+            "| 1 |",
+        ]
+        parent.note("", "| a line |\n" * 1000)
+        note = run_of(parent).data.tags["mlflow.note.content"]
+        assert 7900 < len(note) <= 8000
+        assert note.endswith("| a line |")
+
+
 def test_a_parent_and_its_children_hold_what_was_recorded(mlflow_store):
     with open_parent("w_vs_qcd", "first", description="W against QCD") as parent:
         parent.parameters({"trials": 3, "images": {"pixels": 24, "zoom": True}})
