@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from jetexp.evaluation.calibration import apply_temperature, fit_temperature, reliability_curve
 from jetexp.evaluation.correlation import correlation_image
 from jetexp.evaluation.report import discriminant
-from jetexp.evaluation.sculpting import mass_sculpting, rejection_against_pt
+from jetexp.evaluation.sculpting import (
+    MassSculpting,
+    RejectionAgainstPt,
+    mass_sculpting,
+    rejection_against_pt,
+)
 from jetexp.inputs import make_inputs, some_inputs
 from jetexp.plots import gallery
 from jetexp.recorder_protocol import Recorder
@@ -28,7 +33,9 @@ SALIENCY_JETS = 2000
 CORRELATED_JETS = 50_000
 
 
-def record_inspection(recorder: Recorder, shared: TaggerFits, best: FinalFit) -> None:
+def record_inspection(
+    recorder: Recorder, shared: TaggerFits, best: FinalFit
+) -> tuple[RejectionAgainstPt, MassSculpting]:
     """Record what a trained network sees, on the test jets.
 
     Parameters
@@ -39,6 +46,13 @@ def record_inspection(recorder: Recorder, shared: TaggerFits, best: FinalFit) ->
         Experiment and jets.
     best : FinalFit
         The network.
+
+    Returns
+    -------
+    RejectionAgainstPt
+        How the rejection depends on pT.
+    MassSculpting
+        What the selection does to the mass spectrum of background.
     """
     experiment, jets = shared.experiment, shared.jets
     signal = experiment.classes.index(experiment.signal)
@@ -56,6 +70,7 @@ def record_inspection(recorder: Recorder, shared: TaggerFits, best: FinalFit) ->
     if best.network is not None:
         _record_calibration(recorder, shared, best, best.network, signal)
         _record_pixels(recorder, shared, best, best.network, signal)
+    return against_pt, sculpting
 
 
 def _record_calibration(

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jetexp.evaluation.report import Evaluation, Summary, summarise
+from jetexp.evaluation.sculpting import MassSculpting, RejectionAgainstPt
 from jetexp.evaluation.seeds import SeedComparison
 from jetexp.experiment import Experiment
 from jetexp.files import scratch_folder
@@ -161,10 +162,8 @@ def run_experiment(
         served = verdict = None
         if not experiment.variants:
             best = _calibrated(shared, best)
-            _record_best(parent, shared, results[0], best, found)
-            served, verdict = register_best(
-                resolved, best, shared.jets.test, parent, new_test_sample=new_test_sample
-            )
+            inspected = _record_best(parent, shared, results[0], best, found)
+            served, verdict = register_best(shared, best, inspected, new_test_sample=new_test_sample)
         table = markdown_table([one.to_dict() for one in results], comparisons)
         parent.note(_introduction(experiment, verdict), table)
         seconds = time.perf_counter() - started
@@ -317,7 +316,7 @@ def _record_best(
     own: TaggerResult,
     best: FinalFit,
     found: SearchResult | None,
-) -> None:
+) -> tuple[RejectionAgainstPt, MassSculpting]:
     """Record every figure of the best, and what it looks at."""
     parent.tags({"best_run": best.run_id, "best_fit": best.name})
     parent.text("resolved_experiment.yaml", shared.experiment.yaml())
@@ -336,4 +335,4 @@ def _record_best(
             best=own.fits.index(shown),
         ),
     )
-    record_inspection(parent, shared, best)
+    return record_inspection(parent, shared, best)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from mlflow import MlflowClient
 
 from jetexp.compare import find_run
 from jetexp.errors import ModelError
 from jetexp.evaluation.report import Evaluation
+from jetexp.evaluation.sculpting import MassSculpting, RejectionAgainstPt
 from jetexp.evaluation.separation import is_of_separation
 from jetexp.experiment import Experiment
-from jetexp.fits import FinalFit
+from jetexp.fits import FinalFit, TaggerFits
 from jetexp.jets.collection import JETS_PER_BLOCK
 from jetexp.jets.sample import Jets
 from jetexp.judging import TestSample, Verdict, judge, preview
-from jetexp.mlflow_store import connect
+from jetexp.mlflow_store import connect, delivered
+from jetexp.model_card import MODEL_CARD, ModelCard, PartOfJets, summary_of
 from jetexp.parts import load_test_jets
 from jetexp.recording import evaluated, raw_images, served_settings
 from jetexp.registry import champion_of, model_of_run, register
@@ -36,10 +41,9 @@ logger = logging.getLogger(__name__)
 
 
 def register_best(
-    experiment: Experiment,
+    shared: TaggerFits,
     best: FinalFit,
-    test: Jets,
-    parent: MlflowRecorder,
+    inspected: tuple[RejectionAgainstPt, MassSculpting],
     *,
     new_test_sample: bool,
 ) -> tuple[Evaluation | None, Verdict | None]:
@@ -47,14 +51,12 @@ def register_best(
 
     Parameters
     ----------
-    experiment : Experiment
-        Names the registered model and the gate.
+    shared : TaggerFits
+        Experiment, jets and recorder of the execution; the experiment names registered model and gate.
     best : FinalFit
         The candidate.
-    test : Jets
-        Test jets.
-    parent : MlflowRecorder
-        Records what comes of it.
+    inspected : tuple
+        What :func:`jetexp.inspection.record_inspection` found, for the model card.
     new_test_sample : bool
         Let the registered model take the test jets as its own.
 
@@ -65,14 +67,18 @@ def register_best(
     verdict : Verdict or None
         What the registry made of it; None where the experiment names no registered model.
     """
+    experiment, parent = shared.experiment, shared.parent
     if best.network is None or served_settings(experiment).inputs.need_charge:
         # raw images carry no charges: such a tagger is measured, and not served
         return None, None
-    sample = _test_sample(experiment, test)
+    sample = _test_sample(experiment, shared.jets.test)
     offline = _offline(best.network, sample, served_settings(experiment))
     served = evaluated(experiment, offline, sample.label, part="served")
     parent.metrics(served.metrics())
     parent.result("served_evaluation", served.to_dict())
+    card = _model_card(shared, best, best.network, served, inspected).markdown
+    for run_id in (parent.run_id, best.run_id):
+        delivered(parent.client.log_text, run_id, card, MODEL_CARD)
     name = experiment.registered_model
     if name is None:
         return served, None
@@ -83,6 +89,7 @@ def register_best(
         run_id=best.run_id,
         tags=_version_tags(experiment, best.test.metrics() | served.metrics()),
         description=experiment.description,
+        summary=summary_of(card),
     )
     against = champion_of(parent.client, name)
     logger.info(
@@ -169,10 +176,44 @@ def promote_run(
         run_id=run_id,
         tags=_version_tags(experiment, metrics),
         description=experiment.description,
+        summary=summary_of(_card_of_run(client, run_id)),
     )
     verdict = judge(client, name, version, sample, gate, offline=offline, new_test_sample=new_test_sample)
     MlflowRecorder(client, run).result("gate", verdict.to_dict())
     return verdict
+
+
+def _model_card(
+    shared: TaggerFits,
+    best: FinalFit,
+    network: keras.Model,
+    served: Evaluation,
+    inspected: tuple[RejectionAgainstPt, MassSculpting],
+) -> ModelCard:
+    jets = {"training": shared.jets.train, "validation": shared.jets.validation, "test": shared.jets.test}
+    against_pt, sculpting = inspected
+    return ModelCard(
+        experiment=shared.experiment,
+        fit=best.name,
+        run_id=best.run_id,
+        experiment_run_id=shared.parent.run_id,
+        parameters=network.count_params(),
+        raw_images=served_settings(shared.experiment).raw_images,
+        parts={name: PartOfJets.of(part) for name, part in jets.items()},
+        provenance=shared.jets.train.provenance,
+        measured={"constituents": best.test.measurements(), "raw images, as served": served.measurements()},
+        against_pt=against_pt,
+        sculpting=sculpting,
+        versions={name: version(name) for name in ("jetexp", "keras", "tensorflow", "numpy")},
+    )
+
+
+def _card_of_run(client: MlflowClient, run_id: str) -> str:
+    """Read the model card that a run kept; empty where it kept none."""
+    if MODEL_CARD not in {item.path for item in client.list_artifacts(run_id)}:
+        return ""
+    with TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run_id, MODEL_CARD, folder)).read_text(encoding="utf-8")
 
 
 def _test_sample(experiment: Experiment, test: Jets) -> TestSample:

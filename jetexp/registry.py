@@ -53,6 +53,7 @@ def register(
     run_id: str,
     tags: Mapping[str, str],
     description: str = "",
+    summary: str = "",
 ) -> str:
     """Enter a logged model into the registry as a new version; made anew if it is the first.
 
@@ -70,6 +71,8 @@ def register(
         Of the version: experiment, test metrics, commit.
     description : str
         Of the registered model, where it is new.
+    summary : str
+        Description of the version.
 
     Returns
     -------
@@ -87,6 +90,7 @@ def register(
         source=model_uri,
         run_id=run_id,
         tags={key: str(value) for key, value in tags.items()},
+        description=summary or None,
         model_id=model_uri.removeprefix("models:/"),
     )
     return str(created.version)

@@ -168,6 +168,35 @@ def test_every_run_describes_itself(executed: Executed) -> None:
         assert ("| test |" in told) == (not child.info.run_name.startswith("trial"))
 
 
+def test_the_model_has_a_card_with_its_numbers_and_the_version_a_summary(executed: Executed) -> None:
+    client, outcome = executed.client, executed.outcome
+    cards = [
+        Path(client.download_artifacts(run_id, "model_card.md")).read_text()
+        for run_id in (outcome.run_id, outcome.best.run_id)
+    ]
+    assert cards[0] == cards[1]
+    sections = [line for line in cards[0].splitlines() if line.startswith("#")]
+    assert sections == [
+        "# w-vs-qcd",
+        "## Measured",
+        "## Against pT",
+        "## Jet mass",
+        "## Use",
+        "## Limits",
+        "## Made from",
+    ]
+    for evaluation in (outcome.best.test, outcome.served):
+        assert f"| {evaluation.measurements()['auc']} |" in cards[0]
+    test = f"fingerprint `{outcome.results[0].fingerprint[:12]}`"
+    assert cards[0].count(test) == 2
+    assert "The jets are of stable particles, no detector, with 0 further collisions" in cards[0]
+    described = client.get_model_version("w-vs-qcd", "1").description
+    assert described.startswith("# w-vs-qcd")
+    assert "## Limits" in described
+    assert "## Made from" not in described
+    assert len(described) <= 4500
+
+
 def test_the_first_model_is_refused_for_its_few_test_jets(executed: Executed) -> None:
     verdict = executed.outcome.verdict
     assert verdict is not None
@@ -206,6 +235,8 @@ def test_promote_registers_a_run_anew_and_names_what_is_missing(executed: Execut
     )
     assert verdict.decision.outcome == "promoted"
     assert verdict.version == "2"
+    versions = [executed.client.get_model_version("w-vs-qcd", number) for number in "12"]
+    assert versions[0].description == versions[1].description
     model = executed.client.get_registered_model("w-vs-qcd")
     assert str(model.aliases["champion"]) == "2"
     with pytest.raises(ModelError, match="names no registered_model"):
