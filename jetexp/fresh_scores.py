@@ -35,9 +35,11 @@ def main(model: str, images: str, scores: str) -> None:
         raise SystemExit("jetexp was imported before the model was loaded")
     tagger = mlflow.pyfunc.load_model(model)
     number = len(np.load(images, mmap_mode="r", allow_pickle=False))
-    answer = np.concatenate(
-        [tagger.predict(_some(images, start)) for start in range(0, number, BLOCK)]
-    ).astype(np.float32)
+    classes = tagger.metadata.metadata["classes"]
+    answers = [tagger.predict(_some(images, start)) for start in range(0, number, BLOCK)]
+    # a table has more columns; older models answer with an array of the classes alone
+    columns = [one[classes] if hasattr(one, "columns") else one for one in answers]
+    answer = np.concatenate(columns).astype(np.float32)
     code = sys.modules.get("jetexp")
     if code is not None and not Path(str(code.__file__)).is_relative_to(Path(model).resolve()):
         raise SystemExit(f"the model ran the code of {code.__file__}, not its own")

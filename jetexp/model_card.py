@@ -190,8 +190,9 @@ class ModelCard:
         width = 2 * self.raw_images.half_width / pixels
         return (
             "To rank and select simulated jets of the kind it was trained on, and as a reference for other "
-            f"taggers. Send raw images, {pixels} x {pixels} pixels of transverse energy in GeV, {width:.3g} "
-            "wide in eta and phi, around the jet axis; all preprocessing is inside."
+            "taggers. Send constituents (columns `pt` in GeV, `eta` and `phi` in radians, a list of numbers "
+            f"a jet), or raw images, {pixels} x {pixels} pixels of transverse energy in GeV, {width:.3g} in "
+            "eta and phi, around the jet axis; all preprocessing is inside."
         )
 
     def _limits(self) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""The tagger as the registry holds it: raw images in, class probabilities out."""
+"""The tagger as the registry holds it: raw images or constituents in, class probabilities out."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING, Any
 import mlflow.pyfunc
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, Schema
 from pydantic import Field
 
-from jetexp.errors import JetexpError, ModelError
+from jetexp.errors import ModelError
 from jetexp.images import ImageSettings
 from jetexp.inputs import InputSettings, make_inputs
 from jetexp.jets.observables import FROM_FASTJET
 from jetexp.jets.pixels import jets_from_images
+from jetexp.jets.sample import Jets
+from jetexp.served_input import RefusedJetsError, check_images, jets_from_table
 from jetexp.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,9 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JetTagger",
-    "RawImageError",
     "ServedSettings",
-    "check_images",
     "load_tagger",
     "log_tagger",
     "probabilities",
@@ -46,7 +47,7 @@ Float = npt.NDArray[np.float32]
 # jets that are brought through preprocessing and network at once; bounds the memory taken
 BATCH = 512
 # what the served model imports; the versions are those it was trained and tested with
-REQUIREMENTS = ("keras", "mlflow", "numpy", "pydantic", "tensorflow")
+REQUIREMENTS = ("keras", "mlflow", "numpy", "pandas", "pydantic", "tensorflow")
 FASTJET_REQUIREMENTS = ("awkward", "fastjet", "pyarrow")
 # jetexp's own modules among them, which are stored with the model
 CODE = (
@@ -59,18 +60,16 @@ CODE = (
     "inputs.py",
     "jets/__init__.py",
     "jets/collection.py",
+    "jets/momenta.py",
     "jets/observables.py",
     "jets/pixels.py",
     "jets/sample.py",
+    "served_input.py",
     "serving.py",
     "settings.py",
 )
-# GeV; nothing at the LHC has more transverse energy
-MAXIMUM_PIXEL = 13_000.0
-
-
-class RawImageError(JetexpError):
-    """Raw images that no tagger can judge."""
+# the column of the answer beside the probabilities
+DISCRIMINANT = "discriminant"
 
 
 class ServedSettings(Settings):
@@ -111,73 +110,16 @@ class ServedSettings(Settings):
         )
 
 
-def check_images(images: Any, pixels: int = 40) -> Float:
-    """Bring raw images to one form, or say what is wrong with them.
-
-    Parameters
-    ----------
-    images : array-like of numbers, shape (N, pixels, pixels) or (N, pixels, pixels, 1)
-        Transverse energy of each pixel, GeV; first axis eta, second phi.
-    pixels : int
-        Pixels a side.
-
-    Returns
-    -------
-    ndarray of float32, shape (N, pixels, pixels)
-        The same.
-
-    Raises
-    ------
-    RawImageError
-        If there is no image, the shape is another, or a pixel is not a number, negative or
-        beyond the LHC; also if an image has no energy at all.
-
-    Examples
-    --------
-    >>> check_images(np.ones((2, 40, 40, 1))).shape
-    (2, 40, 40)
-    >>> check_images(np.ones((2, 30, 40)))
-    Traceback (most recent call last):
-    ...
-    jetexp.serving.RawImageError: Images must have the shape (N, 40, 40) or (N, 40, 40, 1), not (2, 30, 40).
-    """
-    wanted = f"(N, {pixels}, {pixels}) or (N, {pixels}, {pixels}, 1)"
-    if not isinstance(images, np.ndarray | list | tuple):
-        raise RawImageError(f"Give raw images as an array of the shape {wanted}.")
-    try:
-        values = np.asarray(images)
-    except ValueError:
-        raise RawImageError(f"Images must have the shape {wanted}; these differ among themselves.") from None
-    if values.size == 0:
-        raise RawImageError(f"There is no image: give at least one, as an array of the shape {wanted}.")
-    if values.dtype.kind not in "iuf":
-        raise RawImageError(f"Pixels must be numbers (transverse energy in GeV), not {values.dtype}.")
-    if values.shape[1:] not in ((pixels, pixels), (pixels, pixels, 1)):
-        raise RawImageError(f"Images must have the shape {wanted}, not {values.shape}.")
-    values = values.reshape(len(values), pixels, pixels)
-    for problem, wrong in (
-        ("is not a finite number", ~np.isfinite(values)),
-        ("is negative", values < 0),
-        (f"is above {MAXIMUM_PIXEL:.0f} GeV", values > MAXIMUM_PIXEL),
-    ):
-        if wrong.any():
-            image, row, column = np.argwhere(wrong)[0]
-            raise RawImageError(f"Pixel ({row}, {column}) of image {image} {problem}.")
-    empty = ~values.any(axis=(1, 2))
-    if empty.any():
-        raise RawImageError(f"Image {np.argmax(empty)} has no energy: all its pixels are zero.")
-    return values.astype(np.float32)
-
-
-def probabilities(network: keras.Model, images: Any, settings: ServedSettings) -> Float:
-    """Judge raw images: the one way from image to answer, served or not.
+def probabilities(network: keras.Model, given: Any, settings: ServedSettings) -> Float:
+    """Judge jets: the one way from what a client sends to the answer, served or not.
 
     Parameters
     ----------
     network : keras.Model
         From its inputs to one probability a class.
-    images : array-like of numbers, shape (N, pixels, pixels) or (N, pixels, pixels, 1)
-        Transverse energy of each pixel, GeV; first axis eta, second phi.
+    given : array-like of numbers, or pandas.DataFrame
+        Raw images, shape (N, pixels, pixels) or (N, pixels, pixels, 1), of transverse energy in GeV; or a
+        table of constituents, as :func:`jetexp.served_input.jets_from_table` takes it.
     settings : ServedSettings
         How the network's inputs are made.
 
@@ -188,19 +130,29 @@ def probabilities(network: keras.Model, images: Any, settings: ServedSettings) -
 
     Raises
     ------
-    RawImageError
-        If the images cannot be judged.
+    RefusedJetsError
+        If the jets cannot be judged.
     """
     import keras
 
-    raw = check_images(images, settings.pixels)
     answers = []
-    for start in range(0, len(raw), BATCH):
-        jets = jets_from_images(raw[start : start + BATCH], half_width=settings.half_width)
+    for jets in _in_batches(given, settings):
         # called, not predict(): nothing is compiled for each size of request, and threads do not meet
         answer = network(make_inputs(jets, settings.inputs), training=False)
         answers.append(keras.ops.convert_to_numpy(answer).astype(np.float32))
     return np.concatenate(answers)
+
+
+def _in_batches(given: Any, settings: ServedSettings) -> Iterator[Jets]:
+    """Give jets some at a time, all of which have been checked."""
+    if isinstance(given, pd.DataFrame):
+        jets = jets_from_table(given)
+        for start in range(0, len(jets), BATCH):
+            yield jets.between(start, min(start + BATCH, len(jets)))
+        return
+    raw = check_images(given, settings.pixels)
+    for start in range(0, len(raw), BATCH):
+        yield jets_from_images(raw[start : start + BATCH], half_width=settings.half_width)
 
 
 class JetTagger(PythonModel):
@@ -220,33 +172,38 @@ class JetTagger(PythonModel):
 
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
-    ) -> Float:
-        """Judge raw images.
+    ) -> pd.DataFrame:
+        """Judge raw images or constituents.
+
+        (MLflow warns of any type hint that it does not know, and knows no union.)
 
         Parameters
         ----------
         context : mlflow.pyfunc.PythonModelContext
             Not used: everything is loaded already.
-        model_input : ndarray of numbers, shape (N, 40, 40) or (N, 40, 40, 1)
-            Transverse energy of each pixel, GeV.
+        model_input : ndarray of numbers, or pandas.DataFrame
+            As :func:`probabilities` takes it.
         params : dict, optional
             None are known.
 
         Returns
         -------
-        ndarray of float32, shape (N, classes)
-            Probability of each class.
+        pandas.DataFrame
+            A row a jet: the probability of each class, and ``discriminant``, the signal's.
 
         Raises
         ------
         mlflow.exceptions.MlflowException
-            If the images cannot be judged; a server answers 400 with the sentence.
+            If a jet cannot be judged; a server answers 400 with the reasons.
         """
         try:
-            return probabilities(self.network, model_input, self.settings)
-        except RawImageError as error:
+            found = probabilities(self.network, model_input, self.settings)
+        except RefusedJetsError as error:
             # MLflow hides the sentence of any other exception
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+        answer = pd.DataFrame(found, columns=list(self.settings.classes))
+        answer[DISCRIMINANT] = found[:, self.settings.classes.index(self.settings.signal)]
+        return answer
 
 
 def _loaded(network: Path, settings: Path) -> tuple[keras.Model, ServedSettings]:
@@ -343,9 +300,9 @@ def log_tagger(
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts=_artifacts(network, settings, folder),
             code_paths=[str(_code(folder))],
-            # inputs stay open: one of tensors refuses float64, another rank, and constituents later on
+            # inputs stay open: a schema of tensors refuses float64, another rank, and constituents
             signature=ModelSignature(
-                outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(settings.classes)))])
+                outputs=Schema([ColSpec("float", name) for name in (*settings.classes, DISCRIMINANT)])
             ),
             input_example=None if settings.inputs.need_charge else _example(settings),
             pip_requirements=[f"{package}=={version(package)}" for package in _requirements(settings)],

@@ -1,5 +1,6 @@
 """The served tagger: what it takes, what it refuses, and that it answers as offline."""
 
+import io
 import json
 import os
 import shutil
@@ -14,13 +15,15 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
+from refused import refused_images, refused_tables
 
 from jetexp.errors import ModelError
 from jetexp.images import ImageSettings
 from jetexp.inputs import InputSettings, make_inputs
 from jetexp.jets.pixels import jets_from_images
-from jetexp.serving import CODE, RawImageError, ServedSettings, check_images, load_tagger, probabilities
+from jetexp.serving import CODE, ServedSettings, load_tagger, probabilities
 from jetexp.taggers.catalogue import build_network
 from jetexp.taggers.settings import CnnSettings
 from jetexp.tracking import open_parent
@@ -53,47 +56,6 @@ def logged(mlflow_store, served, network):
     return recorder.model_uri
 
 
-def refusals():
-    image = np.full((2, 40, 40), 1.0)
-    nan, negative, infinite, absurd, empty = (image.copy() for _ in range(5))
-    nan[1, 2, 3] = np.nan
-    negative[0, 0, 0] = -0.1
-    infinite[1, 0, 0] = np.inf
-    absurd[0, 5, 5] = 1e6
-    empty[1] = 0
-    return {
-        "another shape": (image[:, :30], "shape (N, 40, 40) or (N, 40, 40, 1), not (2, 30, 40)"),
-        "one image alone": (image[0], "not (40, 40)"),
-        "two channels": (np.ones((1, 40, 40, 2)), "not (1, 40, 40, 2)"),
-        "ragged": ([[[1.0, 2.0], [1.0]]], "differ among themselves"),
-        "no image": ([], "There is no image"),
-        "text": ([[["a"] * 40] * 40], "must be numbers"),
-        "a table": ({"a": 1}, "as an array"),
-        "NaN": (nan, "Pixel (2, 3) of image 1 is not a finite number"),
-        "infinity": (infinite, "Pixel (0, 0) of image 1 is not a finite number"),
-        "negative": (negative, "Pixel (0, 0) of image 0 is negative"),
-        "absurd": (absurd, "Pixel (5, 5) of image 0 is above 13000 GeV"),
-        "empty": (empty, "Image 1 has no energy"),
-    }
-
-
-@pytest.mark.parametrize("kind", refusals())
-def test_images_that_cannot_be_judged_are_refused_in_one_sentence(kind):
-    given, sentence = refusals()[kind]
-    with pytest.raises(RawImageError) as caught:
-        check_images(given)
-    assert sentence in str(caught.value)
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "uint8"])
-@pytest.mark.parametrize("shape", [(3, 40, 40), (3, 40, 40, 1)])
-def test_images_of_any_number_type_come_to_one_form(dtype, shape):
-    given = np.arange(4800).reshape(shape) % 200
-    taken = check_images(given.astype(dtype))
-    assert taken.dtype == np.float32
-    assert np.array_equal(taken, given.reshape(3, 40, 40))
-
-
 def test_probabilities_are_those_of_training(network, served, images):
     jets = jets_from_images(images, half_width=1.0)
     expected = predict(network, make_inputs(jets, served.inputs))
@@ -101,6 +63,32 @@ def test_probabilities_are_those_of_training(network, served, images):
     assert answer.shape == (700, 2)
     assert np.abs(answer - expected).max() < 1e-5
     assert np.ptp(answer[:, 0]) > 1e-3
+
+
+def table_of(jets, eta=0.0, phi=0.0):
+    """Constituents as people have them, in the frame of the detector."""
+    rows = [slice(*jets.offsets[jet : jet + 2]) for jet in range(len(jets))]
+    around = np.remainder(jets.constituent_phi.astype(float) + phi + np.pi, 2 * np.pi) - np.pi
+    columns = {"pt": jets.constituent_pt, "eta": jets.constituent_eta.astype(float) + eta, "phi": around}
+    return pd.DataFrame({name: [values[row].tolist() for row in rows] for name, values in columns.items()})
+
+
+def test_constituents_are_judged_as_in_training_wherever_the_jet_lies(network, served, pythia_jets):
+    jets = pythia_jets.take(slice(0, 600))
+    expected = predict(network, make_inputs(jets, served.inputs))
+    for eta, phi in ((0.0, 0.0), (1.3, 3.1), (-0.7, -2.0)):
+        answer = probabilities(network, table_of(jets, eta, phi), served)
+        assert answer.shape == (600, 2)
+        # a constituent at the edge of a pixel may fall on its other side
+        assert np.quantile(np.abs(answer - expected), 0.99) < 1e-4
+        assert np.abs(answer - expected).mean() < 1e-5
+    order = np.random.default_rng(0).permutation
+    mixed = table_of(jets).map(list)
+    for row in range(len(jets)):
+        places = order(len(mixed["pt"][row]))
+        for name in mixed:
+            mixed.at[row, name] = [*np.array(mixed.at[row, name])[places], 0.0]
+    assert np.quantile(np.abs(probabilities(network, mixed, served) - expected), 0.99) < 1e-4
 
 
 def test_requests_at_once_do_not_disturb_each_other(network, served, images):
@@ -117,7 +105,10 @@ def test_the_logged_model_loads_without_pickle_and_gives_the_same(
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     monkeypatch.setattr(sys, "path", list(sys.path))
     model = mlflow.pyfunc.load_model(logged)
-    assert np.abs(model.predict(images) - probabilities(network, images, served)).max() < 1e-5
+    answer, expected = model.predict(images), probabilities(network, images, served)
+    assert list(answer.columns) == ["QCD", "W", "discriminant"]
+    assert np.abs(answer[["QCD", "W"]].to_numpy() - expected).max() < 1e-5
+    assert np.array_equal(answer["discriminant"], answer["W"])
     assert model.metadata.metadata == {"classes": ["QCD", "W"], "signal": "W"}
     with pytest.raises(mlflow.exceptions.MlflowException, match="is negative") as caught:
         model.predict(-images)
@@ -145,7 +136,7 @@ def test_the_logged_model_belongs_to_its_run_and_holds_little(logged):
         "serving_input_example.json",
     }
     named = {line.partition("==")[0] for line in (folder / "requirements.txt").read_text().split()}
-    assert named == {"keras", "mlflow", "numpy", "pydantic", "tensorflow"}
+    assert named == {"keras", "mlflow", "numpy", "pandas", "pydantic", "tensorflow"}
 
 
 def test_logging_a_compiled_network_leaves_its_optimizer_behind(mlflow_store, served, network):
@@ -180,11 +171,9 @@ def free_port():
         return one.getsockname()[1]
 
 
-def post(port, body):
+def post(port, body, content_type="application/json"):
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations",
-        body.encode(),
-        {"Content-Type": "application/json"},
+        f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": content_type}
     )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -229,18 +218,41 @@ def server(logged, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_real_server_answers_as_offline_and_refuses_with_a_sentence(server, network, served, images):
+def test_a_real_server_answers_as_offline_and_refuses_with_a_sentence(
+    server, network, served, images, pythia_jets
+):
     three = images[:3]
     offline = probabilities(network, three, served)
     for key, shape in (("instances", (3, 40, 40)), ("inputs", (3, 40, 40)), ("inputs", (3, 40, 40, 1))):
-        status, answer = post(server, json.dumps({key: three.reshape(shape).tolist()}))
+        status, answer = post(server, json.dumps({key: three.reshape(shape).tolist()}).encode())
         assert status == 200
-        assert np.abs(np.array(answer["predictions"]) - offline).max() < 1e-5
-    for kind, (given, sentence) in refusals().items():
+        assert [sorted(row) for row in answer["predictions"]] == [["QCD", "W", "discriminant"]] * 3
+        assert (
+            np.abs(np.array([[row["QCD"], row["W"]] for row in answer["predictions"]]) - offline).max() < 1e-5
+        )
+    jets = pythia_jets.take(slice(0, 5))
+    table, expected = table_of(jets, 0.4, 1.0), probabilities(network, table_of(jets), served)[:, 1]
+    parquet = io.BytesIO()
+    table.to_parquet(parquet)
+    bodies = {
+        "split": (json.dumps({"dataframe_split": table.to_dict("split")}).encode(), "application/json"),
+        "records": (json.dumps({"dataframe_records": table.to_dict("records")}).encode(), "application/json"),
+        "Parquet": (parquet.getvalue(), "application/vnd.apache.parquet"),
+    }
+    for form, (body, content_type) in bodies.items():
+        status, answer = post(server, body, content_type)
+        assert status == 200, (form, answer)
+        found = np.array([row["discriminant"] for row in answer["predictions"]])
+        assert np.abs(found - expected).max() < 1e-3, form
+    for kind, (given, sentence) in refused_images().items():
         if kind in ("a table", "ragged"):
             continue  # MLflow's own parser refuses these before
         body = json.dumps({"instances": given if isinstance(given, list) else given.tolist()})
-        status, answer = post(server, body)
+        status, answer = post(server, body.encode())
         assert 400 <= status < 500, (kind, answer)
         assert sentence in answer, (kind, answer)
-    assert post(server, json.dumps({"instances": [[[1.0, 2.0], [1.0]]]}))[0] == 400
+    for kind, (given, sentence) in refused_tables().items():
+        status, answer = post(server, json.dumps({"dataframe_split": given.to_dict("split")}).encode())
+        assert 400 <= status < 500, (kind, answer)
+        assert sentence in answer, (kind, answer)
+    assert post(server, json.dumps({"instances": [[[1.0, 2.0], [1.0]]]}).encode())[0] == 400

@@ -125,7 +125,9 @@ def test_the_registered_model_answers_a_probability_a_class(executed: Executed) 
     served = served_settings(outcome.experiment)
     images = make_images(executed.jets.take(slice(0, 5)), served.raw_images)
     answer = mlflow.pyfunc.load_model("models:/three@challenger").predict(images)
-    assert answer.shape == (5, 3)
+    assert list(answer.columns) == [*served.classes, "discriminant"]
+    np.testing.assert_array_equal(answer["discriminant"], answer[served.signal])
+    answer = answer[list(served.classes)]
     np.testing.assert_allclose(answer, probabilities(outcome.best.network, images, served), atol=1e-5)
     metrics = client.get_run(outcome.run_id).data.metrics
     assert metrics["served_auc_W_vs_QCD"] == next(
