@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jetexp.evaluation.calibration import apply_temperature, fit_temperature
-from jetexp.evaluation.report import Evaluation
+from jetexp.evaluation.report import Evaluation, discriminant
 from jetexp.experiment import Experiment
 from jetexp.inputs import Inputs, InputSettings, LazyArray, make_inputs, number_of_jets, some_inputs
 from jetexp.jets.collection import JETS_PER_BLOCK
@@ -20,7 +20,7 @@ from jetexp.kept_scores import TEST_SCORES, scores_to_keep
 from jetexp.memory import release_memory
 from jetexp.parts import JetParts
 from jetexp.recording import evaluated, raw_images, record_evaluation, record_note, served_settings
-from jetexp.serving import ServedSettings
+from jetexp.serving import ServedSettings, Thresholds, probabilities
 from jetexp.tagger_fit import TaggerFit
 from jetexp.taggers.catalogue import build_ensemble, input_settings
 from jetexp.taggers.classical import ClassicalTagger, fit_classical, importance
@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 Float = npt.NDArray[np.float32]
+
+# at most, for the working points of raw images
+THRESHOLD_JETS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,7 +288,7 @@ def scored(
     record_note(child, validation, test)
     child.arrays(TEST_SCORES, scores_to_keep([test_scores], jets.test, experiment.signal))
     if network is not None:
-        child.network(network, served)
+        child.network(network, _with_thresholds(shared, network, served, validation_scores))
     release_memory()
     return FinalFit(
         name=child.name,
@@ -297,6 +300,33 @@ def scored(
         test=test,
         scores=test_scores,
     )
+
+
+def _with_thresholds(
+    shared: TaggerFits, network: keras.Model, served: ServedSettings | None, scores: Float
+) -> ServedSettings:
+    """Measure working points on validation jets, in both forms that the served network takes."""
+    served = served or served_settings(shared.experiment)
+    if shared.variant or served.inputs.need_charge:
+        # many, and none of them is served; or raw images, which carry no charges, cannot be judged
+        return served
+    jets, classes = shared.jets.validation, shared.experiment.classes
+    is_signal = jets.label == classes.index(served.signal)
+    some = slice(None, None, -(-len(jets) // THRESHOLD_JETS))
+    images = raw_images(jets.take(some), served)[:]
+    # a jet of which nothing falls on the image is refused
+    seen = images.any(axis=(1, 2))
+    if not is_signal[some][seen].any():
+        return served
+    of_images = probabilities(network, images[seen], served)
+
+    def measured(scores: Float, is_signal: npt.NDArray[np.bool_]) -> tuple[float, ...]:
+        return Thresholds.measured(discriminant(scores, classes, served.signal), is_signal)
+
+    thresholds = Thresholds(
+        constituents=measured(scores, is_signal), images=measured(of_images, is_signal[some][seen])
+    )
+    return served.model_copy(update={"thresholds": thresholds})
 
 
 def ensemble_of(shared: TaggerFits, fits: Sequence[FinalFit]) -> FinalFit:

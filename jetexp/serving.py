@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from pydantic import Field
 
 from jetexp.errors import ModelError
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JetTagger",
     "ServedSettings",
+    "Thresholds",
     "load_tagger",
     "log_tagger",
     "probabilities",
@@ -68,8 +69,48 @@ CODE = (
     "serving.py",
     "settings.py",
 )
-# the column of the answer beside the probabilities
-DISCRIMINANT = "discriminant"
+# the columns of the answer beside the probabilities
+DISCRIMINANT, SELECTED = "discriminant", "selected"
+# the parameter, and the working points whose thresholds are kept; between them they are interpolated
+SIGNAL_EFFICIENCY = "signal_efficiency"
+EFFICIENCIES = tuple(number / 100 for number in range(1, 100))
+
+
+class Thresholds(Settings):
+    """Where to cut on the discriminant, by signal efficiency, for each form of jets.
+
+    Attributes
+    ----------
+    constituents, images : tuple of float
+        Thresholds for each of ``EFFICIENCIES``, measured on validation jets of that form.
+    """
+
+    constituents: tuple[float, ...] = Field(min_length=len(EFFICIENCIES), max_length=len(EFFICIENCIES))
+    images: tuple[float, ...] = Field(min_length=len(EFFICIENCIES), max_length=len(EFFICIENCIES))
+
+    @staticmethod
+    def measured(discriminant: npt.ArrayLike, is_signal: npt.ArrayLike) -> tuple[float, ...]:
+        """Measure the thresholds of one form.
+
+        Parameters
+        ----------
+        discriminant : array_like of float, shape (N,)
+            Of validation jets.
+        is_signal : array_like of bool, shape (N,)
+            Which of them are signal; at least one.
+
+        Returns
+        -------
+        tuple of float
+            For each of ``EFFICIENCIES``.
+
+        Examples
+        --------
+        >>> Thresholds.measured([0.0, 0.25, 0.5, 0.75, 1.0], [True] * 5)[24]
+        0.75
+        """
+        signal = np.asarray(discriminant, np.float64)[np.asarray(is_signal)]
+        return tuple(np.quantile(signal, [1 - one for one in EFFICIENCIES]).tolist())
 
 
 class ServedSettings(Settings):
@@ -87,6 +128,8 @@ class ServedSettings(Settings):
         Pixels a side of the raw images taken.
     half_width : float
         Half the side of the raw images, in eta and phi.
+    thresholds : Thresholds, optional
+        Working points.
     """
 
     classes: tuple[str, ...] = Field(min_length=2)
@@ -94,6 +137,7 @@ class ServedSettings(Settings):
     inputs: InputSettings
     pixels: int = Field(40, ge=4, le=256)
     half_width: float = Field(1.0, gt=0, le=3.2)
+    thresholds: Thresholds | None = None
 
     @property
     def raw_images(self) -> ImageSettings:
@@ -184,12 +228,13 @@ class JetTagger(PythonModel):
         model_input : ndarray of numbers, or pandas.DataFrame
             As :func:`probabilities` takes it.
         params : dict, optional
-            None are known.
+            ``signal_efficiency`` asks for the decision at that working point, from 0.01 to 0.99.
 
         Returns
         -------
         pandas.DataFrame
-            A row a jet: the probability of each class, and ``discriminant``, the signal's.
+            A row a jet: the probability of each class; ``discriminant``, the signal's; and, if it is asked
+            for, ``selected``.
 
         Raises
         ------
@@ -197,13 +242,33 @@ class JetTagger(PythonModel):
             If a jet cannot be judged; a server answers 400 with the reasons.
         """
         try:
+            threshold = self._threshold(model_input, params or {})
             found = probabilities(self.network, model_input, self.settings)
         except RefusedJetsError as error:
             # MLflow hides the sentence of any other exception
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         answer = pd.DataFrame(found, columns=list(self.settings.classes))
         answer[DISCRIMINANT] = found[:, self.settings.classes.index(self.settings.signal)]
+        if threshold is not None:
+            answer[SELECTED] = answer[DISCRIMINANT] > threshold
         return answer
+
+    def _threshold(self, given: Any, params: Mapping[str, Any]) -> float | None:
+        """Give the threshold of the working point that is asked for."""
+        efficiency = params.get(SIGNAL_EFFICIENCY)
+        if efficiency is None:
+            return None
+        thresholds = self.settings.thresholds
+        if thresholds is None:
+            raise RefusedJetsError(
+                f"This model was stored without working points: leave {SIGNAL_EFFICIENCY} out."
+            )
+        if not EFFICIENCIES[0] <= efficiency <= EFFICIENCIES[-1]:
+            raise RefusedJetsError(
+                f"{SIGNAL_EFFICIENCY} is {efficiency:g}; from 0.01 to 0.99 would be right."
+            )
+        of_form = thresholds.constituents if isinstance(given, pd.DataFrame) else thresholds.images
+        return float(np.interp(efficiency, EFFICIENCIES, of_form))
 
 
 def _loaded(network: Path, settings: Path) -> tuple[keras.Model, ServedSettings]:
@@ -302,7 +367,13 @@ def log_tagger(
             code_paths=[str(_code(folder))],
             # inputs stay open: a schema of tensors refuses float64, another rank, and constituents
             signature=ModelSignature(
-                outputs=Schema([ColSpec("float", name) for name in (*settings.classes, DISCRIMINANT)])
+                outputs=Schema(
+                    [
+                        *(ColSpec("float", name) for name in (*settings.classes, DISCRIMINANT)),
+                        ColSpec("boolean", SELECTED, required=False),
+                    ]
+                ),
+                params=ParamSchema([ParamSpec(SIGNAL_EFFICIENCY, "double", default=None)]),
             ),
             input_example=None if settings.inputs.need_charge else _example(settings),
             pip_requirements=[f"{package}=={version(package)}" for package in _requirements(settings)],

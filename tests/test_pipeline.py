@@ -225,6 +225,10 @@ def test_the_registered_model_answers_as_jetexp_does(executed: Executed) -> None
     model = mlflow.pyfunc.load_model("models:/w-vs-qcd@challenger")
     answer = model.predict(images)[list(served.classes)]
     np.testing.assert_allclose(answer, probabilities(best.network, images, served), atol=1e-5)
+    half = model.predict(make_images(executed.jets, served.raw_images), params={"signal_efficiency": 0.5})
+    is_signal = executed.jets.label == served.classes.index(served.signal)
+    # seventy signal jets validate, and so few epochs do not overfit the others
+    assert half["selected"][is_signal].mean() == pytest.approx(0.5, abs=0.2)
 
 
 def test_promote_registers_a_run_anew_and_names_what_is_missing(executed: Executed) -> None:

@@ -23,7 +23,7 @@ from jetexp.errors import ModelError
 from jetexp.images import ImageSettings
 from jetexp.inputs import InputSettings, make_inputs
 from jetexp.jets.pixels import jets_from_images
-from jetexp.serving import CODE, ServedSettings, load_tagger, probabilities
+from jetexp.serving import CODE, ServedSettings, Thresholds, load_tagger, probabilities
 from jetexp.taggers.catalogue import build_network
 from jetexp.taggers.settings import CnnSettings
 from jetexp.tracking import open_parent
@@ -89,6 +89,39 @@ def test_constituents_are_judged_as_in_training_wherever_the_jet_lies(network, s
         for name in mixed:
             mixed.at[row, name] = [*np.array(mixed.at[row, name])[places], 0.0]
     assert np.quantile(np.abs(probabilities(network, mixed, served) - expected), 0.99) < 1e-4
+
+
+def test_a_working_point_is_decided_by_the_thresholds_of_the_form(
+    mlflow_store, served, network, images, pythia_jets
+):
+    """Half of the jets that the thresholds were measured on pass at half the signal efficiency."""
+    table = table_of(pythia_jets.take(slice(0, 600)))
+    everything = np.full(len(images), True)
+    thresholds = Thresholds(
+        constituents=Thresholds.measured(probabilities(network, table, served)[:, 1], np.full(600, True)),
+        images=Thresholds.measured(probabilities(network, images, served)[:, 1], everything),
+    )
+    with open_parent("e", "r", served=served) as recorder:
+        recorder.network(network, served.model_copy(update={"thresholds": thresholds}))
+    model = mlflow.pyfunc.load_model(recorder.model_uri)
+    for given in (table, images):
+        for efficiency in (0.02, 0.5, 0.805):
+            answer = model.predict(given, params={"signal_efficiency": efficiency})
+            assert answer["selected"].mean() == pytest.approx(efficiency, abs=0.004)
+            assert (
+                answer["discriminant"][answer["selected"]].min()
+                > answer["discriminant"][~answer["selected"]].max()
+            )
+        assert "selected" not in model.predict(given)
+    for wrong in (0.0, 1.0, float("nan")):
+        with pytest.raises(mlflow.exceptions.MlflowException, match=r"from 0\.01 to 0\.99 would be right"):
+            model.predict(table, params={"signal_efficiency": wrong})
+
+
+def test_a_model_without_working_points_says_so(logged, images):
+    model = mlflow.pyfunc.load_model(logged)
+    with pytest.raises(mlflow.exceptions.MlflowException, match="stored without working points"):
+        model.predict(images, params={"signal_efficiency": 0.5})
 
 
 def test_requests_at_once_do_not_disturb_each_other(network, served, images):
@@ -244,6 +277,9 @@ def test_a_real_server_answers_as_offline_and_refuses_with_a_sentence(
         assert status == 200, (form, answer)
         found = np.array([row["discriminant"] for row in answer["predictions"]])
         assert np.abs(found - expected).max() < 1e-3, form
+    asked = {"dataframe_split": table.to_dict("split"), "params": {"signal_efficiency": 0.5}}
+    status, answer = post(server, json.dumps(asked).encode())
+    assert (status, "stored without working points" in answer) == (400, True)
     for kind, (given, sentence) in refused_images().items():
         if kind in ("a table", "ragged"):
             continue  # MLflow's own parser refuses these before
