@@ -61,6 +61,18 @@ new_test_sample_option = click.option(
 classes_option = click.option(
     "--classes", default="QCD,W", show_default=True, help="Classes, separated by commas: QCD, W, top."
 )
+half_width_option = click.option(
+    "--half-width",
+    type=click.FloatRange(0, 10, min_open=True),
+    help="Half the side of images, in eta and phi, where the file does not say it.",
+)
+unit_option = click.option(
+    "--unit",
+    type=click.FloatRange(0, 1e12, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="What a pixel or momentum of 1 is in GeV, where the file does not say it.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -209,18 +221,8 @@ def export(
 
 @jetexp.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option(
-    "--half-width",
-    type=click.FloatRange(0, 10, min_open=True),
-    help="Half the side of images, in eta and phi, where the file does not say it.",
-)
-@click.option(
-    "--unit",
-    type=click.FloatRange(0, 1e12, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="What a pixel or momentum of 1 is in GeV, where the file does not say it.",
-)
+@half_width_option
+@unit_option
 @click.option("--per-class", type=click.IntRange(min=1), help="Read no more jets of each class.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path("mean_images.png"), show_default=True
@@ -323,6 +325,29 @@ def promote(run_name: str, experiment: Path, new_test_sample: bool, dry_run: boo
             resolved, run_name, jets_folder=jets_folder, new_test_sample=new_test_sample, dry_run=dry_run
         )
     )
+
+
+@jetexp.command()
+@click.argument("model")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@half_width_option
+@unit_option
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("scores.parquet"), show_default=True
+)
+def score(model: str, files: tuple[str, ...], half_width: float | None, unit: float, output: Path) -> None:
+    """Score the jets of files with MODEL (models:/NAME@ALIAS); go on where it was interrupted."""
+    from jetexp.console import import_quietly
+    from jetexp.jets.settings import JetFileSettings
+    from jetexp.mlflow_store import check_reachable
+
+    check_reachable()
+    import_quietly("keras")
+    from jetexp.batch_scores import score_files
+
+    done = score_files(model, JetFileSettings(path=files, half_width=half_width, unit=unit), output)
+    before = f", {done.found} of them before" if done.found else ""
+    click.echo(f"{done.jets} jets scored{before}: {output}, {done.seconds:.0f} s")
 
 
 @jetexp.command()

@@ -17,7 +17,7 @@ from jetexp.jets.formats.form import Wanted
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import JetFileSettings
 
-__all__ = ["ClassSummary", "FileSummary", "summarise_file"]
+__all__ = ["ClassSummary", "ClassesInFiles", "FileSummary", "classes_in", "summarise_file"]
 
 Float = npt.NDArray[np.float64]
 
@@ -81,6 +81,54 @@ class FileSummary:
     half_width: float
 
 
+@dataclass(frozen=True, eq=False)
+class ClassesInFiles:
+    """What files say of themselves, before they are read.
+
+    Attributes
+    ----------
+    form : str
+        In words.
+    jets : int
+        Number of jets, of all classes.
+    classes : tuple of str
+        Those of which there are jets; one made-up name where the files have none.
+    settings : JetFileSettings
+        By which all of these jets are read.
+    """
+
+    form: str
+    jets: int
+    classes: tuple[str, ...]
+    settings: JetFileSettings
+
+
+def classes_in(settings: JetFileSettings) -> ClassesInFiles:
+    """Find out which classes files hold, so that all of their jets can be read.
+
+    Parameters
+    ----------
+    settings : JetFileSettings
+        Files, folders or globs, without classes.
+
+    Returns
+    -------
+    ClassesInFiles
+        Of all files that were found.
+
+    Raises
+    ------
+    JetFileError
+        If a file is missing, damaged or of no known form.
+    """
+    paths = [path for _, path in found_files(settings)]
+    form, counts, jets = _named(paths, settings)
+    classes = tuple(name for name, count in counts.items() if count) or (UNNAMED,)
+    if not counts:
+        settings = settings.model_copy(update={"path": {UNNAMED: settings.path}})
+    return ClassesInFiles(form, jets, classes, settings)
+
+
 def summarise_file(settings: JetFileSettings) -> FileSummary:
     """Read jets of a file, and sum up what they are.
 
@@ -99,12 +147,8 @@ def summarise_file(settings: JetFileSettings) -> FileSummary:
     JetFileError
         If a file is missing, damaged or of no known form.
     """
-    paths = [path for _, path in found_files(settings)]
-    form, counts, jets = _named(paths, settings)
-    classes = tuple(name for name, count in counts.items() if count) or (UNNAMED,)
-    if not counts:
-        settings = settings.model_copy(update={"path": {UNNAMED: settings.path}})
-    files = JetFiles(settings, classes)
+    known = classes_in(settings)
+    files = JetFiles(known.settings, known.classes)
     raw = ImageSettings(
         pixels=40,
         half_width=1.0,
@@ -115,15 +159,15 @@ def summarise_file(settings: JetFileSettings) -> FileSummary:
         scale="gev",
         intensity="linear",
     )
-    tallies = [_Tally(name) for name in classes]
+    tallies = [_Tally(name) for name in known.classes]
     for batch in files.batches():
         for label, tally in enumerate(tallies):
             tally.add(batch.take(batch.label == label), raw)
     told = files.provenance()
     each: Sequence[dict[str, Any]] = told.get("files", [told])
     return FileSummary(
-        form=form,
-        jets=jets,
+        form=known.form,
+        jets=known.jets,
         classes=tuple(tally.summary() for tally in tallies),
         assumptions=tuple(dict.fromkeys(text for one in each for text in one.get("assumed", ()))),
         dropped={reason: count for one in each for reason, count in one.get("dropped", {}).items()},
