@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 __all__ = ["main"]
 
-BLOCK = 10_000
+# images of one call: a few copies of them are held at once
+BLOCK = 1_000
 
 
 def main(model: str, images: str, scores: str) -> None:

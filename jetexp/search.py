@@ -37,6 +37,8 @@ OnTrialEnd = Callable[[Recorder, "keras.Model", npt.NDArray[np.float32]], None]
 OWN_ENTRIES = "tuner/"
 # and this one says how many epochs its trial gets
 OWN_EPOCHS = "tuner/epochs"
+# of fewer, the best lies at an edge by chance
+ENOUGH_TRIALS = 3
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,9 @@ def _result(trials: list[Trial], settings: SearchSettings) -> SearchResult:
     edges: dict[str, str] = {
         name: edge
         for name, space in settings.space.items()
-        if name in best.hyperparameters and (edge := space.edge(best.hyperparameters[name])) is not None
+        if len(finished) >= ENOUGH_TRIALS
+        and name in best.hyperparameters
+        and (edge := space.edge(best.hyperparameters[name])) is not None
     }
     result = SearchResult(best.hyperparameters, best.name, settings.objective, tuple(trials), edges)
     for hint in result.hints:
