@@ -18,7 +18,7 @@ from jetexp.jets.sample import Jets, concatenate
 __all__ = ["JETS_PER_BLOCK", "MEMORY", "MappedArray", "collect", "in_blocks", "relabelled", "selected"]
 
 # bytes of constituents beyond which jets are kept in files
-MEMORY = 256 * 2**20
+MEMORY = 64 * 2**20
 JETS_PER_BLOCK = 20_000
 
 _CONSTITUENTS = {
