@@ -23,6 +23,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from jetexp.errors import ModelError
 from jetexp.evaluation.report import CurveWithBand, Evaluation, Measurement, SeedMeasurement, Summary
 from jetexp.evaluation.seeds import SeedComparison
+from jetexp.evaluation.summary import SeedCurve
 from jetexp.kept_scores import TEST_SCORES, TestScores
 from jetexp.mlflow_store import connect, first_line
 from jetexp.registry import model_of_run
@@ -332,6 +333,9 @@ def _read(client: MlflowClient, run: Run, asked: str) -> ComparedRun:
     if part == "test" and f"{TEST_SCORES}.npz" in stored:
         with _downloaded(client, run_id, f"{TEST_SCORES}.npz") as path:
             scores = TestScores.read(path)
+        if isinstance(curve, SeedCurve) and len(scores.scores) == 1:
+            # one seed has no spread over seeds to show
+            curve = scores.curve_of(0)
     fit = client.get_run(run.data.tags["best_run"]) if "best_run" in run.data.tags else run
     parameters = fit.data.metrics.get("network_parameters")
     return ComparedRun(

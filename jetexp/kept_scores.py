@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from jetexp.errors import ModelError
+from jetexp.evaluation.rejection import RejectionCurve, rejection_curve
 from jetexp.evaluation.report import discriminant
+from jetexp.evaluation.roc import roc_curve
 from jetexp.evaluation.seeds import SeedComparison, compare_over_seeds
 from jetexp.jets.sample import Jets
 
@@ -88,6 +90,23 @@ class TestScores:
             for one in (self, other)
         )
         return compare_over_seeds(self.label, mine, others, signal_index=self.classes.index(self.signal))
+
+    def curve_of(self, seed: int) -> RejectionCurve:
+        """Compute the rejection curve of one seed, with its statistical error.
+
+        Parameters
+        ----------
+        seed : int
+            Which of the S seeds.
+
+        Returns
+        -------
+        RejectionCurve
+            Background rejection against signal efficiency.
+        """
+        values = discriminant(self.scores[seed], self.classes, self.signal)
+        curve = roc_curve(values, self.label == self.classes.index(self.signal))
+        return rejection_curve(curve, rng=np.random.default_rng(0))
 
     @classmethod
     def read(cls, path: Path) -> TestScores:

@@ -45,10 +45,10 @@ def _cells(numbers: Mapping[str, object]) -> list[str]:
     return [str(numbers[name]) if name in numbers else "" for name in COLUMNS]
 
 
-def _console() -> Console:
+def _console(width: int = 120) -> Console:
     # a log file is read later at any width: lines are not folded to an imagined terminal
     console = Console()
-    return console if console.is_terminal else Console(width=120)
+    return console if console.is_terminal else Console(width=width)
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -209,7 +209,7 @@ def print_comparison(comparison: Comparison) -> None:
     comparison : Comparison
         Of :func:`jetexp.compare.compare_runs`.
     """
-    console = _console()
+    console = _console(180)
     table = Table(box=SIMPLE_HEAD)
     for index, heading in enumerate(HEADINGS):
         table.add_column(

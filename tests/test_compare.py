@@ -14,6 +14,7 @@ from jetexp.compare import best_runs, compare_runs, find_run, record_comparison
 from jetexp.comparison_tables import HEADINGS, as_latex, as_markdown
 from jetexp.errors import ModelError
 from jetexp.evaluation.report import evaluate, summarise
+from jetexp.evaluation.summary import SeedCurve
 from jetexp.tracking import open_parent
 
 
@@ -155,6 +156,10 @@ def test_pairs_on_the_same_test_jets_are_compared_jet_by_jet(executions):
     assert len(pair.auc_a) == 2
     assert pair.auc.lower_bound > 0
     assert pair.ratio > 1.5
+    # several seeds show their spread, one its statistical error
+    better, worse, _ = comparison.runs
+    assert isinstance(better.curve, SeedCurve)
+    assert np.median(worse.curve.high / worse.curve.low) > 1.1
     text = as_markdown(comparison)
     assert "better against worse: AUC difference +" in text
     assert "| 12 345 | 60 |" in text
