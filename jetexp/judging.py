@@ -254,17 +254,12 @@ class _Bench:
             self.gate,
             per_class=self.sample.per_class,
             fingerprint=self.sample.fingerprint,
-            owned_fingerprint=self._owned_fingerprint(champion),
+            owned_fingerprint=registered_tags(self.client, self.name).get(TEST_SAMPLE),
             performance=self._performance(scores),
             comparison=None if theirs is None else self._compared(scores, theirs),
             new_test_sample=self.new_test_sample,
         )
         return Verdict(self.name, None, before, decision, self.sample.fingerprint, difference)
-
-    def _owned_fingerprint(self, champion: ModelVersion | None) -> str | None:
-        """Name the registered model's own test jets; its first champion's, if that was interrupted."""
-        owned = registered_tags(self.client, self.name).get(TEST_SAMPLE)
-        return champion.tags.get(TEST_SAMPLE) if owned is None and champion is not None else owned
 
     def _check_task(self, champion: ModelVersion | None) -> None:
         """Refuse to compare models that tell other classes apart."""
