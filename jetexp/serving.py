@@ -28,6 +28,7 @@ from jetexp.inputs import InputSettings, make_inputs
 from jetexp.jets.observables import FROM_FASTJET
 from jetexp.jets.pixels import jets_from_images
 from jetexp.jets.sample import Jets
+from jetexp.memory import release_memory
 from jetexp.served_input import RefusedJetsError, check_images, jets_from_table
 from jetexp.settings import Settings
 
@@ -65,6 +66,7 @@ CODE = (
     "jets/observables.py",
     "jets/pixels.py",
     "jets/sample.py",
+    "memory.py",
     "served_input.py",
     "serving.py",
     "settings.py",
@@ -184,6 +186,9 @@ def probabilities(network: keras.Model, given: Any, settings: ServedSettings) ->
         # called, not predict(): nothing is compiled for each size of request, and threads do not meet
         answer = network(make_inputs(jets, settings.inputs), training=False)
         answers.append(keras.ops.convert_to_numpy(answer).astype(np.float32))
+    if len(answers) > 1:
+        # else a server of large requests grows by some kB a jet
+        release_memory()
     return np.concatenate(answers)
 
 
