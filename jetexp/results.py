@@ -148,7 +148,9 @@ def figures_of_results(results: Sequence[TaggerResult]) -> dict[str, Figure]:
     """
     if len(results) < 2:
         return {}
-    rows = {one.name: one.test.measurements["rejection_50"] for one in results}
+    # of one tagger alone, the variants' names say all
+    alone = len({one.tagger for one in results}) == 1
+    rows = {one.variant if alone else one.name: one.test.measurements["rejection_50"] for one in results}
     figures = {"results": gallery.figure_of_variants(rows)}
     if not results[0].variant:
         figures["taggers"] = gallery.rejection_comparison({one.name: one.test.curve for one in results})
