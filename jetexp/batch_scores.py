@@ -101,8 +101,9 @@ def score_files(
         If a file cannot be read.
     """
     started = time.perf_counter()
-    network, served = load_tagger(model_uri)
     model_id = _model_id(model_uri)
+    # by its id, as an alias may move meanwhile
+    network, served = load_tagger(f"models:/{model_id}")
     known = classes_in(settings)
     reader = JetFiles(known.settings, known.classes)
     parts = output.parent / f".{output.name}.parts"
@@ -140,7 +141,9 @@ def _model_id(model_uri: str) -> str:
         model = Model.load(model_uri)
     except (MlflowException, OSError) as error:
         raise ModelError(f"{model_uri} cannot be read: {first_line(error)}.") from error
-    return str(model.model_id or model.model_uuid)
+    if model.model_id is None:
+        raise ModelError(f"{model_uri} has no model id: log it with MLflow 3.")
+    return str(model.model_id)
 
 
 def _blocks(batches: Iterable[Jets], size: int) -> Iterator[Jets]:

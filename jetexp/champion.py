@@ -29,8 +29,9 @@ import mlflow
 from mlflow import MlflowClient
 
 from jetexp.errors import ModelError
-from jetexp.history import CHALLENGER, CHAMPION, PREVIOUS, Event, aliases_of, champions_of, events_of
+from jetexp.history import Event, aliases_of, champions_of, events_of
 from jetexp.mlflow_store import delivered
+from jetexp.registry import CHALLENGER, CHAMPION, PREVIOUS
 
 __all__ = ["change_champion", "one_at_a_time", "roll_back"]
 

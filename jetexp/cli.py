@@ -367,8 +367,9 @@ def rollback(name: str, reason: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def history(name: str, as_json: bool) -> None:
     """List every promotion and rollback of the registered model NAME."""
-    from jetexp.history import CHAMPION, aliases_of, events_of
+    from jetexp.history import aliases_of, events_of
     from jetexp.mlflow_store import connect
+    from jetexp.registry import CHAMPION
     from jetexp.tables import print_history
 
     client = connect()

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from mlflow.entities.model_registry import RegisteredModel
 
 from jetexp.errors import ModelError
+from jetexp.registry import registered_model
 
-__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Event", "aliases_of", "champions_of", "events_of"]
+__all__ = ["Event", "aliases_of", "champions_of", "events_of"]
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 TAG = "history."
 
 
@@ -129,13 +129,11 @@ def aliases_of(client: MlflowClient, name: str) -> dict[str, str]:
     return {alias: str(version) for alias, version in _model(client, name).aliases.items()}
 
 
-def _model(client: MlflowClient, name: str) -> Any:
-    try:
-        return client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise ModelError(f"There is no registered model {name}.") from error
-        raise
+def _model(client: MlflowClient, name: str) -> RegisteredModel:
+    model = registered_model(client, name)
+    if model is None:
+        raise ModelError(f"There is no registered model {name}.")
+    return model
 
 
 def champions_of(events: Sequence[Event]) -> tuple[str, ...]:

@@ -20,10 +20,10 @@ from jetexp.evaluation.report import PairedComparison, compare_paired, discrimin
 from jetexp.evaluation.roc import roc_curve
 from jetexp.experiment import GateSettings
 from jetexp.gate import Decision, Performance, decide
-from jetexp.history import CHALLENGER, Event
+from jetexp.history import Event
 from jetexp.inputs import LazyArray
 from jetexp.mlflow_store import delivered
-from jetexp.registry import champion_of, registered_tags
+from jetexp.registry import CHALLENGER, champion_of, registered_model
 
 __all__ = ["TestSample", "Verdict", "judge", "preview"]
 
@@ -250,11 +250,12 @@ class _Bench:
                 f"{candidate} of {self.name}, loaded back from where it is kept, gives scores that differ by "
                 f"{difference:.2g} from those before (allowed: {TOLERANCE:g}); it takes no alias."
             )
+        registered = registered_model(self.client, self.name)
         decision = decide(
             self.gate,
             per_class=self.sample.per_class,
             fingerprint=self.sample.fingerprint,
-            owned_fingerprint=registered_tags(self.client, self.name).get(TEST_SAMPLE),
+            owned_fingerprint=None if registered is None else registered.tags.get(TEST_SAMPLE),
             performance=self._performance(scores),
             comparison=None if theirs is None else self._compared(scores, theirs),
             new_test_sample=self.new_test_sample,

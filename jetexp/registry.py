@@ -9,10 +9,20 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from jetexp.errors import ModelError
-from jetexp.history import CHAMPION
 from jetexp.mlflow_store import StoreError, delivered, masked
 
-__all__ = ["champion_of", "model_of_run", "register", "registered_tags"]
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "PREVIOUS",
+    "champion_of",
+    "model_of_run",
+    "register",
+    "registered_model",
+]
+
+# aliases
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
 
 def model_of_run(client: MlflowClient, run_id: str) -> str:
@@ -111,31 +121,26 @@ def champion_of(client: MlflowClient, name: str) -> ModelVersion | None:
     mlflow.entities.model_registry.ModelVersion or None
         None if it has no champion, or is not registered at all.
     """
-    model = _registered(client, name)
+    model = registered_model(client, name)
     version = None if model is None else model.aliases.get(CHAMPION)
     return None if version is None else client.get_model_version(name, str(version))
 
 
-def registered_tags(client: MlflowClient, name: str) -> dict[str, str]:
-    """Read the tags of a registered model.
+def registered_model(client: MlflowClient, name: str) -> RegisteredModel | None:
+    """Find a registered model.
 
     Parameters
     ----------
     client : mlflow.MlflowClient
         Connected.
     name : str
-        The registered model.
+        Its name.
 
     Returns
     -------
-    dict of str to str
-        Nothing if it is not registered at all.
+    mlflow.entities.model_registry.RegisteredModel or None
+        None if there is none.
     """
-    model = _registered(client, name)
-    return {} if model is None else dict(model.tags)
-
-
-def _registered(client: MlflowClient, name: str) -> RegisteredModel | None:
     try:
         return client.get_registered_model(name)
     except MlflowException as error:

@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 from registered import NAME, log, tagger
 
 from jetexp.errors import ModelError
-from jetexp.registry import champion_of, model_of_run, register, registered_tags
+from jetexp.registry import champion_of, model_of_run, register, registered_model
 from jetexp.tracking import open_parent
 
 
@@ -13,7 +13,7 @@ def test_versions_are_registered_with_their_run_and_tags(mlflow_store):
     recorder = log(tagger(0))
     client = MlflowClient()
     assert champion_of(client, NAME) is None
-    assert registered_tags(client, NAME) == {}
+    assert registered_model(client, NAME) is None
     assert model_of_run(client, recorder.run_id) == recorder.model_uri
     versions = [
         register(client, NAME, recorder.model_uri, run_id=recorder.run_id, tags=tags, description=text)
