@@ -39,3 +39,20 @@ def test_a_stored_model_that_does_not_load_is_named_with_its_fault(mlflow_store,
     (folder / "served_model.py").unlink()
     with pytest.raises(ModelError, match="does not score raw images in a process of its own: "):
         score_apart(str(folder), sample.images[:5])
+
+
+@pytest.mark.slow
+def test_a_model_of_the_time_when_answers_were_arrays_is_scored_too(mlflow_store, sample):
+    recorder = log(tagger(0))
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=recorder.model_uri, dst_path="copy"))
+    code = folder / "code" / "jetexp" / "serving.py"
+    present = code.read_text()
+    code.write_text(
+        present.replace(
+            "        answer = pd.DataFrame(found,",
+            "        return found\n        answer = pd.DataFrame(found,",
+        )
+    )
+    assert code.read_text() != present
+    scores = score_apart(str(folder), sample.images[:50])
+    assert np.abs(scores - probabilities(tagger(0), sample.images[:50], SERVED)).max() < 1e-5
