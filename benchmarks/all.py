@@ -18,6 +18,7 @@ SCRIPTS = (
     "convergence.py",
     "fits.py",
     "streaming.py",
+    "serving.py",
 )
 
 

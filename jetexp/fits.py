@@ -13,6 +13,7 @@ import numpy.typing as npt
 from jetexp.evaluation.calibration import apply_temperature, fit_temperature
 from jetexp.evaluation.report import Evaluation, discriminant
 from jetexp.experiment import Experiment
+from jetexp.inference import compiled
 from jetexp.inputs import Inputs, InputSettings, LazyArray, make_inputs, number_of_jets, some_inputs
 from jetexp.jets.collection import JETS_PER_BLOCK
 from jetexp.jets.sample import Jets
@@ -318,7 +319,7 @@ def _with_thresholds(
     seen = images.any(axis=(1, 2))
     if not is_signal[some][seen].any():
         return served
-    of_images = probabilities(network, images[seen], served)
+    of_images = probabilities(compiled(network), images[seen], served)
 
     def measured(scores: Float, is_signal: npt.NDArray[np.bool_]) -> tuple[float, ...]:
         return Thresholds.measured(discriminant(scores, classes, served.signal), is_signal)

@@ -19,6 +19,7 @@ from jetexp.evaluation.sculpting import MassSculpting, RejectionAgainstPt
 from jetexp.evaluation.separation import is_of_separation
 from jetexp.experiment import Experiment
 from jetexp.fits import FinalFit, TaggerFits
+from jetexp.inference import compiled
 from jetexp.jets.collection import JETS_PER_BLOCK
 from jetexp.jets.sample import Jets
 from jetexp.judging import TestSample, Verdict, judge, preview
@@ -228,9 +229,10 @@ def _test_sample(experiment: Experiment, test: Jets) -> TestSample:
 
 def _offline(network: keras.Model, sample: TestSample, served: ServedSettings) -> Float:
     """Score raw images in this process, some at a time."""
+    forward = compiled(network)
     starts = range(0, len(sample.label), JETS_PER_BLOCK)
     return np.concatenate(
-        [probabilities(network, sample.images[start : start + JETS_PER_BLOCK], served) for start in starts]
+        [probabilities(forward, sample.images[start : start + JETS_PER_BLOCK], served) for start in starts]
     )
 
 

@@ -24,6 +24,7 @@ from pydantic import Field
 
 from jetexp.errors import ModelError
 from jetexp.images import ImageSettings
+from jetexp.inference import ForwardPass, compiled
 from jetexp.inputs import InputSettings, make_inputs
 from jetexp.jets.observables import FROM_FASTJET
 from jetexp.jets.pixels import jets_from_images
@@ -59,6 +60,7 @@ CODE = (
     "files.py",
     "geometry.py",
     "images.py",
+    "inference.py",
     "inputs.py",
     "jets/__init__.py",
     "jets/collection.py",
@@ -156,13 +158,13 @@ class ServedSettings(Settings):
         )
 
 
-def probabilities(network: keras.Model, given: Any, settings: ServedSettings) -> Float:
+def probabilities(forward: ForwardPass, given: Any, settings: ServedSettings) -> Float:
     """Judge jets: the one way from what a client sends to the answer, served or not.
 
     Parameters
     ----------
-    network : keras.Model
-        From its inputs to one probability a class.
+    forward : callable
+        A network, as :func:`jetexp.inference.compiled` gives it.
     given : array-like of numbers, or pandas.DataFrame
         Raw images, shape (N, pixels, pixels) or (N, pixels, pixels, 1), of transverse energy in GeV; or a
         table of constituents, as :func:`jetexp.served_input.jets_from_table` takes it.
@@ -179,13 +181,7 @@ def probabilities(network: keras.Model, given: Any, settings: ServedSettings) ->
     RefusedJetsError
         If the jets cannot be judged.
     """
-    import keras
-
-    answers = []
-    for jets in _in_batches(given, settings):
-        # called, not predict(): nothing is compiled for each size of request, and threads do not meet
-        answer = network(make_inputs(jets, settings.inputs), training=False)
-        answers.append(keras.ops.convert_to_numpy(answer).astype(np.float32))
+    answers = [forward(make_inputs(jets, settings.inputs)) for jets in _in_batches(given, settings)]
     if len(answers) > 1:
         # else a server of large requests grows by some kB a jet
         release_memory()
@@ -215,9 +211,14 @@ class JetTagger(PythonModel):
         context : mlflow.pyfunc.PythonModelContext
             Where the artifacts ``network`` and ``settings`` lie.
         """
-        self.network, self.settings = _loaded(
+        network, self.settings = _loaded(
             Path(context.artifacts["network"]), Path(context.artifacts["settings"])
         )
+        self.forward = compiled(network)
+        if not self.settings.inputs.need_charge:
+            # what is made or imported at the first use delays no client's first request
+            for example in (_example(self.settings), _example_table()):
+                probabilities(self.forward, example, self.settings)
 
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
@@ -248,7 +249,7 @@ class JetTagger(PythonModel):
         """
         try:
             threshold = self._threshold(model_input, params or {})
-            found = probabilities(self.network, model_input, self.settings)
+            found = probabilities(self.forward, model_input, self.settings)
         except RefusedJetsError as error:
             # MLflow hides the sentence of any other exception
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
@@ -319,6 +320,11 @@ def _example(settings: ServedSettings) -> Float:
     middle = settings.pixels // 2
     image[0, middle, middle - 2], image[0, middle, middle + 3] = 500.0, 300.0
     return image
+
+
+def _example_table() -> pd.DataFrame:
+    """Make the constituents of one jet."""
+    return pd.DataFrame({"pt": [[500.0, 300.0]], "eta": [[0.0, 0.2]], "phi": [[0.0, 0.1]]})
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from jetexp.augmentation import AugmentationSettings
 from jetexp.errors import JetexpError
+from jetexp.inference import compiled
 from jetexp.inputs import Inputs, number_of_jets, some_inputs
 from jetexp.memory import release_memory
 from jetexp.recorder_protocol import Recorder
@@ -167,12 +169,13 @@ def predict(network: keras.Model, inputs: Inputs, batch_size: int = 1024) -> npt
 
     number = number_of_jets(inputs)
     scores = np.zeros((number, network.output_shape[-1]), dtype=np.float32)
-    # called, not `predict`, which first compiles for about a second: longer than most samples take
+    # compiling takes longer than a single batch
+    forward = compiled(network) if number > batch_size else partial(network, training=False)
     for start in range(0, number, SCORED_AT_ONCE):
         some = some_inputs(inputs, slice(start, min(start + SCORED_AT_ONCE, number)))
         for first in range(0, number_of_jets(some), batch_size):
             batch = some_inputs(some, slice(first, first + batch_size))
-            answer = keras.ops.convert_to_numpy(network(batch, training=False))
+            answer = keras.ops.convert_to_numpy(forward(batch))
             scores[start + first : start + first + len(answer)] = answer
     return scores
 

@@ -2,14 +2,8 @@
 
 import io
 import json
-import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from refused import refused_images, refused_tables
+from servers import post, serve
 
 from jetexp.errors import ModelError
 from jetexp.images import ImageSettings
@@ -198,56 +193,12 @@ def test_serving_imports_the_modules_that_are_stored_with_it():
     assert imported == stored
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def post(port, body, content_type="application/json"):
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": content_type}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
 @pytest.fixture
 def server(logged, tmp_path):
-    """A real `mlflow models serve` of a copy of the model, in an empty folder."""
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
+    """A real `mlflow models serve` of a copy of the model."""
     model = mlflow.artifacts.download_artifacts(artifact_uri=logged, dst_path=str(tmp_path / "copy"))
-    port = free_port()
-    commands = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
-    environment |= {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    for name in ("PYTHONPATH", "MLFLOW_TRACKING_URI"):
-        environment.pop(name, None)
-    command = [shutil.which("mlflow", path=environment["PATH"]), "models", "serve", "-m", model]
-    command += ["--env-manager", "local", "-p", str(port), "-h", "127.0.0.1"]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        end = time.monotonic() + 150
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
-                    break
-            except OSError:
-                assert time.monotonic() < end, (tmp_path / "log").read_text()
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.5)
+    with serve(model, tmp_path) as port:
         yield port
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
 
 
 @pytest.mark.slow

@@ -1,0 +1,64 @@
+"""Networks compiled once, for any number of jets."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+
+from jetexp.inference import compiled
+from jetexp.taggers.catalogue import build_ensemble, build_network
+from jetexp.taggers.settings import CnnSettings, PfnSettings
+
+SHAPES = {"image": (12, 12, 1), "observables": (2,), "constituents": (10, 3)}
+
+
+def made(number):
+    rng = np.random.default_rng(1)
+    return {name: rng.random((number, *shape), np.float32) for name, shape in SHAPES.items()}
+
+
+def cnn(seed=0):
+    settings = CnnSettings(
+        layers=2, width=4, dense=8, dropout=0.5, side_inputs=("pt", "mass"), constituents={}
+    )
+    return build_network(settings, SHAPES, 2, seed)
+
+
+def pfn():
+    return build_network(PfnSettings(), {"constituents": SHAPES["constituents"]}, 3, 0)
+
+
+@pytest.mark.parametrize("make", [cnn, pfn, lambda: build_ensemble([cnn(0), cnn(1)])])
+def test_a_compiled_network_answers_as_it_does_uncompiled_for_any_number_of_jets(make):
+    network = make()
+    forward = compiled(network)
+    for number in (1, 2, 300, 0):
+        inputs = {name: values for name, values in made(number).items() if name in network.input}
+        answer = forward(inputs)
+        assert answer.dtype == np.float32
+        assert answer.shape == (number, network.output_shape[-1])
+        if number:
+            expected = keras.ops.convert_to_numpy(network(inputs, training=False))
+            assert np.abs(answer - expected).max() < 1e-6
+
+
+def test_nothing_is_traced_again(monkeypatch):
+    network = cnn()
+    forward = compiled(network)
+
+    def call(*arguments, **keywords):
+        raise AssertionError("the network's layers were called")
+
+    monkeypatch.setattr(type(network), "__call__", call)
+    for number in (1, 5, 2):
+        assert forward(made(number)).shape == (number, 2)
+
+
+def test_threads_at_once_do_not_disturb_each_other():
+    forward = compiled(cnn())
+    inputs = made(400)
+    parts = [{name: one[start : start + 5] for name, one in inputs.items()} for start in range(0, 400, 5)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(forward, parts))
+    assert np.abs(np.concatenate(answers) - forward(inputs)).max() < 1e-6
