@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # a busy machine is no mistake
 settings.register_profile("jetexp", deadline=None)
 settings.load_profile("jetexp")
+
+
+@pytest.fixture(autouse=True)
+def same_search_path() -> Iterator[None]:
+    """Leave no folder of a model that a test loaded first on the search path: processes inherit it."""
+    before = [*sys.path]
+    yield
+    sys.path[:] = before
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,6 @@ def test_the_logged_model_loads_without_pickle_and_gives_the_same(
     logged, network, served, images, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    monkeypatch.setattr(sys, "path", list(sys.path))
     model = mlflow.pyfunc.load_model(logged)
     answer, expected = model.predict(images), probabilities(network, images, served)
     assert list(answer.columns) == ["QCD", "W", "discriminant"]
