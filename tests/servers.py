@@ -1,8 +1,7 @@
-"""A real `mlflow models serve` on loopback, and requests to it."""
+"""Real servers of MLflow's on loopback, and requests to them."""
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,29 +19,27 @@ def free_port():
 
 
 @contextmanager
-def serve(model, folder, env_manager="local", seconds=150, **environment):
-    """Serve a model's folder from an empty folder, without jetexp or a store in reach; give the port.
+def running(arguments, folder, alive, seconds):
+    """Run an `mlflow` command that serves, in a folder, without jetexp or a store in reach; give its port.
 
-    What the server says is in ``folder``/log.
+    What it says is in ``folder``/log.
     """
-    elsewhere = Path(folder) / "elsewhere"
-    elsewhere.mkdir()
-    port = free_port()
     commands = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}", **environment}
+    environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
     environment |= {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
     for name in ("PYTHONPATH", "MLFLOW_TRACKING_URI"):
         environment.pop(name, None)
-    command = [shutil.which("mlflow", path=environment["PATH"]), "models", "serve", "-m", str(model)]
-    command += ["--env-manager", env_manager, "-p", str(port), "-h", "127.0.0.1"]
-    log = Path(folder) / "log"
+    port = free_port()
+    command = [str(commands / "mlflow"), *arguments, "--port", str(port), "--host", "127.0.0.1"]
+    elsewhere, log = Path(folder) / "elsewhere", Path(folder) / "log"
+    elsewhere.mkdir()
     with log.open("w") as written:
         process = subprocess.Popen(
             command, cwd=elsewhere, env=environment, stdout=written, stderr=written, start_new_session=True
         )
     try:
         end = time.monotonic() + seconds
-        while not is_alive(port):
+        while not answers(f"http://127.0.0.1:{port}/{alive}"):
             assert time.monotonic() < end, log.read_text()
             assert process.poll() is None, log.read_text()
             time.sleep(0.1)
@@ -52,9 +49,21 @@ def serve(model, folder, env_manager="local", seconds=150, **environment):
         process.wait(30)
 
 
-def is_alive(port):
+def serve(model, folder, env_manager="local", seconds=150):
+    """Run `mlflow models serve` of a model's folder; give its port."""
+    return running(
+        ["models", "serve", "--model-uri", str(model), "--env-manager", env_manager], folder, "ping", seconds
+    )
+
+
+def interface(store, folder):
+    """Run `mlflow server` over a store, with its pages; give its port."""
+    return running(["server", "--backend-store-uri", store, "--workers", "1"], folder, "health", 150)
+
+
+def answers(address):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5) as answer:
+        with urllib.request.urlopen(address, timeout=5) as answer:
             return answer.status == 200
     except OSError:
         return False
