@@ -26,7 +26,7 @@ def running(arguments, folder, alive, seconds):
     """
     commands = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
-    environment |= {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment["TF_CPP_MIN_LOG_LEVEL"] = "2"
     for name in ("PYTHONPATH", "MLFLOW_TRACKING_URI"):
         environment.pop(name, None)
     port = free_port()

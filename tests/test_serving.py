@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -127,10 +128,8 @@ def test_requests_at_once_do_not_disturb_each_other(network, served, images):
     assert np.abs(np.concatenate(answers) - expected[:560]).max() < 1e-5
 
 
-def test_the_logged_model_loads_without_pickle_and_gives_the_same(
-    logged, network, served, images, monkeypatch
-):
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+def test_the_logged_model_loads_without_pickle_and_gives_the_same(logged, network, served, images):
+    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
     model = mlflow.pyfunc.load_model(logged)
     answer, expected = model.predict(images), probabilities(network, images, served)
     assert list(answer.columns) == ["QCD", "W", "discriminant"]
@@ -198,6 +197,25 @@ def server(logged, tmp_path):
     model = mlflow.artifacts.download_artifacts(artifact_uri=logged, dst_path=str(tmp_path / "copy"))
     with serve(model, tmp_path) as port:
         yield port
+
+
+@pytest.mark.slow
+def test_an_environment_that_mlflow_makes_from_the_model_alone_gives_the_same(
+    logged, network, served, pythia_jets, tmp_path, monkeypatch
+):
+    """Beside TensorFlow it holds what the model asks for, and no jetexp."""
+    monkeypatch.setenv("MLFLOW_ENV_ROOT", str(tmp_path / "environments"))
+    model = mlflow.artifacts.download_artifacts(artifact_uri=logged, dst_path=str(tmp_path / "copy"))
+    table = table_of(pythia_jets.take(slice(0, 50)), 0.4, 1.0)
+    with serve(model, tmp_path, env_manager="uv", seconds=500) as port:
+        body = json.dumps({"dataframe_split": table.to_dict("split")}).encode()
+        status, answer = post(port, body)
+    assert status == 200
+    found = np.array([[row["QCD"], row["W"]] for row in answer["predictions"]])
+    assert np.abs(found - probabilities(network, table, served)).max() < 1e-5
+    (environment,) = (tmp_path / "environments").glob("mlflow-*")
+    assert list(environment.glob("lib/python*/site-packages/tensorflow"))
+    assert not list(environment.glob("lib/python*/site-packages/*jetexp*"))
 
 
 @pytest.mark.slow
