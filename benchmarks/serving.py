@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -21,43 +20,31 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+from default_network import JETS, ROOT, default_network
 from mlflow.models import infer_signature
 
-from jetexp.experiment_file import read_experiment
 from jetexp.images import make_images
 from jetexp.inputs import make_inputs
 from jetexp.jets.load import load_jets
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import GenerationSettings
 from jetexp.serving import ServedSettings
-from jetexp.taggers.catalogue import build_network, input_settings
 from jetexp.tracking import open_parent
 
-ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from servers import post, serve  # noqa: E402
+from servers import post, serve
 
-JETS = Path(os.environ.get("JETEXP_JETS", ROOT / "jets"))
 BATCH = 512
 JSON, PARQUET = "application/json", "application/vnd.apache.parquet"
 Request = tuple[bytes, str]
 
 
-def models(folder: Path) -> tuple[str, str, ServedSettings]:
+def models(jets: Jets, folder: Path) -> tuple[str, str, ServedSettings]:
     """Log the default network twice; give the folders of the served tagger and of the plain model."""
-    experiment = read_experiment(ROOT / "experiments" / "w_vs_qcd.yaml")
-    served = ServedSettings(
-        classes=tuple(experiment.classes),
-        signal=experiment.signal,
-        inputs=input_settings(experiment.tagger, experiment.images),
-    )
-    jets = load_jets(GenerationSettings(per_class=300, seed=11), experiment.classes, JETS)
-    inputs = make_inputs(jets, served.inputs)
-    shapes = {name: values.shape[1:] for name, values in inputs.items()}
-    network = build_network(experiment.tagger, shapes, len(experiment.classes), 0)
+    network, served = default_network(jets)
     with open_parent("serving", "tagger", served=served) as recorder:
         recorder.network(network)
-        arrays = {name: np.asarray(values[:2]) for name, values in inputs.items()}
+        arrays = {name: np.asarray(values[:2]) for name, values in make_inputs(jets, served.inputs).items()}
         signature = infer_signature(arrays, network.predict(arrays, verbose=0))
         plain = mlflow.keras.log_model(network, name="plain", signature=signature)
     found = []
@@ -137,8 +124,8 @@ def main() -> None:
         mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
         mlflow.create_experiment("serving", artifact_location=str(folder / "artifacts"))
         mlflow.set_experiment("serving")
-        tagger, plain, served = models(folder)
-        jets = load_jets(GenerationSettings(per_class=300, seed=11), list(served.classes), JETS)
+        jets = load_jets(GenerationSettings(per_class=300, seed=11), ["QCD", "W"], JETS)
+        tagger, plain, served = models(jets, folder)
         one, many = (requests(jets.take(slice(0, number)), served) for number in (1, BATCH))
         *own, reference = many
 

@@ -8,9 +8,10 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,20 +24,19 @@ from jetexp.console import progress
 from jetexp.errors import ModelError
 from jetexp.file_summary import classes_in
 from jetexp.files import scratch_folder, whole_file
-from jetexp.inputs import make_inputs
+from jetexp.inference import ForwardPass, compiled, forward_in_batches
+from jetexp.inputs import Inputs, make_inputs
 from jetexp.jets.files import JetFiles
 from jetexp.jets.sample import Jets, concatenate
 from jetexp.jets.settings import JetFileSettings
 from jetexp.mlflow_store import first_line
 from jetexp.serving import DISCRIMINANT, ServedSettings, load_tagger
-from jetexp.training import predict
-
-if TYPE_CHECKING:
-    import keras
 
 __all__ = ["BatchScores", "score_files"]
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 # jets of one part; what an interruption loses at most
 BLOCK = 20_000
@@ -104,6 +104,7 @@ def score_files(
     model_id = _model_id(model_uri)
     # by its id, as an alias may move meanwhile
     network, served = load_tagger(f"models:/{model_id}")
+    forward = compiled(network)
     known = classes_in(settings)
     reader = JetFiles(known.settings, known.classes)
     parts = output.parent / f".{output.name}.parts"
@@ -111,18 +112,16 @@ def score_files(
     digest, paths, jets, found = hashlib.sha256(), [], 0, 0
     with scratch_folder(output.parent) as scratch, progress() as display:
         bar = display.add_task("scoring", total=known.jets or None, rate="")
-        for number, some in enumerate(_blocks(reader.batches(scratch), block)):
-            fingerprint = some.fingerprint
-            digest.update(fingerprint.encode())
-            path = parts / f"{number:08d}.parquet"
-            if _is_of(path, fingerprint):
-                found += len(some)
+        for one in _ahead(_parts(_blocks(reader.batches(scratch), block), parts, served)):
+            digest.update(one.fingerprint.encode())
+            if one.inputs is None:
+                found += one.jets
             else:
-                _write(path, _scores(network, served, some), fingerprint)
-            paths.append(path)
-            jets += len(some)
+                _write(one.path, _scores(forward, served, one.inputs), one.fingerprint)
+            paths.append(one.path)
+            jets += one.jets
             rate = f"{jets / (time.perf_counter() - started):.0f} jets/s"
-            display.update(bar, advance=len(some), rate=rate)
+            display.update(bar, advance=one.jets, rate=rate)
     told: dict[str, Any] = {
         MODEL: model_uri,
         MODEL_ID: model_id,
@@ -164,10 +163,38 @@ def _blocks(batches: Iterable[Jets], size: int) -> Iterator[Jets]:
         yield concatenate(held)
 
 
-def _scores(network: keras.Model, served: ServedSettings, jets: Jets) -> pa.Table:
-    if served.inputs.need_charge and jets.constituent_charge is None:
-        raise ModelError("This model looks at charges, which the jets of these files do not have.")
-    found = predict(network, make_inputs(jets, served.inputs))
+@dataclass(frozen=True)
+class _Part:
+    """A block of jets; without inputs, if its scores are there already."""
+
+    path: Path
+    jets: int
+    fingerprint: str
+    inputs: Inputs | None
+
+
+def _parts(blocks: Iterable[Jets], folder: Path, served: ServedSettings) -> Iterator[_Part]:
+    for number, jets in enumerate(blocks):
+        path, fingerprint = folder / f"{number:08d}.parquet", jets.fingerprint
+        if _is_of(path, fingerprint):
+            yield _Part(path, len(jets), fingerprint, None)
+            continue
+        if served.inputs.need_charge and jets.constituent_charge is None:
+            raise ModelError("This model looks at charges, which the jets of these files do not have.")
+        yield _Part(path, len(jets), fingerprint, make_inputs(jets, served.inputs))
+
+
+def _ahead(coming: Iterator[Item]) -> Iterator[Item]:
+    """Make the next item in a thread, while the last is worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(next, coming, None)
+        while (item := future.result()) is not None:
+            future = pool.submit(next, coming, None)
+            yield item
+
+
+def _scores(forward: ForwardPass, served: ServedSettings, inputs: Inputs) -> pa.Table:
+    found = forward_in_batches(forward, inputs, len(served.classes))
     columns: dict[str, npt.NDArray[np.float32]] = dict(zip(served.classes, found.T, strict=True))
     columns[DISCRIMINANT] = found[:, served.classes.index(served.signal)]
     return pa.table(columns)

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from jetexp.inputs import Inputs
+from jetexp.inputs import Inputs, number_of_jets, some_inputs
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["ForwardPass", "compiled"]
+__all__ = ["ForwardPass", "compiled", "forward_in_batches", "uncompiled"]
+
+# jets whose inputs are made together where they are not in memory
+MADE_AT_ONCE = 16_384
+# jets a batch: a network's layers are then small enough for the caches of a processor
+BATCH = 1024
 
 ForwardPass = Callable[[Inputs], npt.NDArray[np.float32]]
 
@@ -37,15 +42,62 @@ def compiled(network: keras.Model) -> ForwardPass:
     """
     import keras
 
+    if keras.backend.backend() != "tensorflow":
+        return uncompiled(network)
+    import tensorflow as tf
+
     def forward(inputs: Any) -> Any:
         return network(inputs, training=False)
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+    taken = keras.tree.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype, one.name), network.input)
+    traced = tf.function(forward, input_signature=[taken]).get_concrete_function()
+    return lambda inputs: np.asarray(traced(inputs), np.float32)
 
-        taken = keras.tree.map_structure(
-            lambda one: tf.TensorSpec(one.shape, one.dtype, one.name), network.input
-        )
-        forward = tf.function(forward, input_signature=[taken]).get_concrete_function()
 
-    return lambda inputs: np.asarray(keras.ops.convert_to_numpy(forward(inputs)), np.float32)
+def uncompiled(network: keras.Model) -> ForwardPass:
+    """Give a network's forward pass as it is: at once, and slower.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From a dictionary of inputs to one probability a class.
+
+    Returns
+    -------
+    callable
+        From inputs, each of shape (N, ...), to an ndarray of float32, shape (N, classes).
+    """
+    import keras
+
+    return lambda inputs: np.asarray(keras.ops.convert_to_numpy(network(inputs, training=False)), np.float32)
+
+
+def forward_in_batches(
+    forward: ForwardPass, inputs: Inputs, classes: int, batch_size: int = BATCH
+) -> npt.NDArray[np.float32]:
+    """Score jets, some at a time.
+
+    Parameters
+    ----------
+    forward : callable
+        From inputs to one probability a class.
+    inputs : dict of str to ndarray of float32 or LazyArray, first axis N
+        What it takes; N may be zero.
+    classes : int
+        Number of classes.
+    batch_size : int
+        Jets a batch.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, classes)
+        The probabilities.
+    """
+    number = number_of_jets(inputs)
+    scores = np.zeros((number, classes), dtype=np.float32)
+    for start in range(0, number, MADE_AT_ONCE):
+        some = some_inputs(inputs, slice(start, min(start + MADE_AT_ONCE, number)))
+        for first in range(0, number_of_jets(some), batch_size):
+            answer = forward(some_inputs(some, slice(first, first + batch_size)))
+            scores[start + first : start + first + len(answer)] = answer
+    return scores

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +14,8 @@ import numpy.typing as npt
 
 from jetexp.augmentation import AugmentationSettings
 from jetexp.errors import JetexpError
-from jetexp.inference import compiled
-from jetexp.inputs import Inputs, number_of_jets, some_inputs
+from jetexp.inference import BATCH, compiled, forward_in_batches, uncompiled
+from jetexp.inputs import Inputs, number_of_jets
 from jetexp.memory import release_memory
 from jetexp.recorder_protocol import Recorder
 from jetexp.taggers.settings import TrainingSettings
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["History", "Parts", "Sample", "devices", "fit", "network_summary", "predict"]
 
 logger = logging.getLogger(__name__)
-
-# jets whose inputs are made together where they are not in memory
-SCORED_AT_ONCE = 16_384
 
 
 Redraw = Callable[
@@ -148,36 +144,24 @@ class History:
             yield dict(zip(names, values, strict=True))
 
 
-def predict(network: keras.Model, inputs: Inputs, batch_size: int = 1024) -> npt.NDArray[np.float32]:
+def predict(network: keras.Model, inputs: Inputs) -> npt.NDArray[np.float32]:
     """Score jets, in batches.
 
     Parameters
     ----------
     network : keras.Model
         A network.
-    inputs : dict of str to ndarray of float32, first axis N
+    inputs : dict of str to ndarray of float32 or LazyArray, first axis N
         What it takes; N may be zero.
-    batch_size : int
-        Jets a batch.
 
     Returns
     -------
     ndarray of float32, shape (N, classes)
         One score a class.
     """
-    import keras
-
-    number = number_of_jets(inputs)
-    scores = np.zeros((number, network.output_shape[-1]), dtype=np.float32)
     # compiling takes longer than a single batch
-    forward = compiled(network) if number > batch_size else partial(network, training=False)
-    for start in range(0, number, SCORED_AT_ONCE):
-        some = some_inputs(inputs, slice(start, min(start + SCORED_AT_ONCE, number)))
-        for first in range(0, number_of_jets(some), batch_size):
-            batch = some_inputs(some, slice(first, first + batch_size))
-            answer = keras.ops.convert_to_numpy(forward(batch))
-            scores[start + first : start + first + len(answer)] = answer
-    return scores
+    forward = compiled(network) if number_of_jets(inputs) > BATCH else uncompiled(network)
+    return forward_in_batches(forward, inputs, network.output_shape[-1])
 
 
 def fit(

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from jetexp.inference import compiled
+from jetexp.inference import compiled, forward_in_batches
 from jetexp.taggers.catalogue import build_ensemble, build_network
 from jetexp.taggers.settings import CnnSettings, PfnSettings
 
@@ -41,6 +41,14 @@ def test_a_compiled_network_answers_as_it_does_uncompiled_for_any_number_of_jets
         if number:
             expected = keras.ops.convert_to_numpy(network(inputs, training=False))
             assert np.abs(answer - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 300])
+def test_batches_of_any_size_give_the_same(number):
+    forward, inputs = compiled(cnn()), made(number)
+    scores = forward_in_batches(forward, inputs, 2, batch_size=7)
+    assert scores.shape == (number, 2)
+    np.testing.assert_allclose(scores, forward(inputs), atol=1e-6)
 
 
 def test_nothing_is_traced_again(monkeypatch):
