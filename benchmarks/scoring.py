@@ -1,7 +1,8 @@
 """`jetexp score` on a million jets: its speed against the network's own, its memory, and a kill half way.
 
 The network's own speed is that of its compiled forward pass on inputs that lie in memory, in batches,
-measured before and after. The jets are the default ones, resampled; the network is the default one, untrained.
+measured before and after. The jets are the default ones, resampled; the network is the default one,
+untrained.
 """
 
 from __future__ import annotations
