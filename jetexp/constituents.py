@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from jetexp.geometry import GeometrySettings, blocks
+from jetexp.geometry import Block, GeometrySettings, blocks
 from jetexp.jets.sample import Jets
 
 __all__ = ["ConstituentSettings", "make_constituents"]
 
-JETS_AT_ONCE = 20_000
+# so many that a block fits into the caches of a processor
+JETS_AT_ONCE = 1_000
 
 
 class ConstituentSettings(GeometrySettings):
@@ -46,7 +47,7 @@ def make_constituents(jets: Jets, settings: ConstituentSettings) -> npt.NDArray[
     """
     lists = np.zeros((len(jets), settings.constituents, 3), dtype=np.float32)
     for block in blocks(jets, settings, JETS_AT_ONCE):
-        order = np.lexsort((-block.pt, block.jet))
+        order = _by_falling_pt(block)
         jet = block.jet[order]
         starts = np.searchsorted(jet, np.arange(block.number))
         place = np.arange(len(jet)) - starts[jet]
@@ -55,3 +56,11 @@ def make_constituents(jets: Jets, settings: ConstituentSettings) -> npt.NDArray[
         features = (block.eta[order], block.phi[order], block.pt[order] / block.total[jet])
         lists[block.jets][jet, place] = np.stack(features, axis=-1)
     return lists
+
+
+def _by_falling_pt(block: Block) -> npt.NDArray[np.int64]:
+    """Order constituents by jet, then by falling pT; those of one pT keep their order."""
+    # numbers of 32 bits that are not negative are ordered as their bits are; one key is sorted five times
+    # sooner than two. Zero is added because there is a negative one
+    falling = -(block.pt.astype(np.float32) + 0).view(np.uint32).astype(np.int64)
+    return np.argsort((block.jet << 32) + falling, kind="stable")

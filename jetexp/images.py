@@ -17,7 +17,7 @@ __all__ = ["ImageSettings", "make_images"]
 Float = npt.NDArray[np.float64]
 
 # cells (constituents or pixels, whichever are more) held at once; bounds the memory taken
-BLOCK_CELLS = 2_000_000
+BLOCK_CELLS = 500_000
 # what the logarithm is taken of: 1 + value / this, in GeV and as a fraction of the jet's pT
 LOG_UNIT = {"gev": 1.0, "fraction": 1e-3}
 

@@ -68,3 +68,17 @@ def test_blocks_do_not_show(monkeypatch, jets_at_once):
     whole = make_constituents(toy_jets(23), ALL)
     monkeypatch.setattr(constituents_module, "JETS_AT_ONCE", jets_at_once)
     np.testing.assert_allclose(make_constituents(toy_jets(23), ALL), whole, rtol=0, atol=1e-7)
+
+
+def test_constituents_of_one_pt_keep_their_order_and_a_negative_zero_counts_for_nothing():
+    rng = np.random.default_rng(3)
+    pt = rng.integers(0, 6, (300, 50)).astype(np.float32)
+    pt[pt == 5] = -0.0
+    eta = rng.permutation(15_000).reshape(300, 50).astype(np.float32)
+    settings = ConstituentSettings(constituents=50, centre=False, rotate=False, flip=False, zoom=False)
+    jets = build_jets(np.arange(301) * 50, eta.ravel(), np.zeros(15_000), pt.ravel())
+    lists = make_constituents(jets, settings)
+    for jet in range(300):
+        seen = [place for place in sorted(range(50), key=lambda place: -pt[jet, place]) if pt[jet, place] > 0]
+        assert lists[jet, : len(seen), 0].tolist() == eta[jet, seen].tolist()
+        assert not lists[jet, len(seen) :].any()
