@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from jetexp.geometry import sums
+from jetexp.jets.pixels import HALF_WIDTH, PIXELS
 from jetexp.jets.sample import Jets
 from jetexp.settings import Settings
 
 __all__ = ["AugmentationSettings", "augmented"]
+
+PIXEL = 2 * HALF_WIDTH / PIXELS
 
 
 class AugmentationSettings(Settings):
@@ -35,6 +39,10 @@ class AugmentationSettings(Settings):
         Standard deviation of a jet's displacement in eta and in phi.
     flip : bool
         Mirror half of the jets in eta, and half in phi.
+    pixelate : float
+        Probability that a jet is shown as raw images show it: what falls into a pixel of 0.05 x 0.05 summed
+        at its middle, and what lies beyond 1.0 in eta or phi lost. Training on such a mixture keeps a tagger
+        that is sent raw images from meeting what it never saw.
     """
 
     drop: float = Field(0.0, ge=0, lt=1)
@@ -43,6 +51,7 @@ class AugmentationSettings(Settings):
     zoom: float = Field(0.0, ge=0, lt=0.5)
     shift: float = Field(0.0, ge=0, le=1)
     flip: bool = False
+    pixelate: float = Field(0.0, ge=0, le=1)
 
 
 def augmented(jets: Jets, settings: AugmentationSettings, rng: np.random.Generator) -> Jets:
@@ -73,13 +82,43 @@ def augmented(jets: Jets, settings: AugmentationSettings, rng: np.random.Generat
     keep = rng.random(len(pt)) >= settings.drop if settings.drop else np.ones(len(pt), dtype=bool)
     counts = sums(jet[keep], None, number).astype(np.int64)
     charge = jets.constituent_charge
-    return replace(
+    changed = replace(
         jets,
         offsets=np.concatenate([[0], np.cumsum(counts)]),
         constituent_eta=eta[keep].astype(np.float32),
         constituent_phi=phi[keep].astype(np.float32),
         constituent_pt=pt[keep].astype(np.float32),
         constituent_charge=None if charge is None else charge[keep],
+    )
+    return _pixelated(changed, rng.random(number) < settings.pixelate) if settings.pixelate else changed
+
+
+def _pixelated(jets: Jets, chosen: npt.NDArray[np.bool_]) -> Jets:
+    """Sum the constituents of some jets in pixels; what a pixel holds has no charge."""
+    of_jet = jets.jet_index
+    summed = chosen[of_jet]
+    jet, eta, phi, pt = (
+        values[summed] for values in (of_jet, jets.constituent_eta, jets.constituent_phi, jets.constituent_pt)
+    )
+    row, column = (np.floor((values + HALF_WIDTH) / PIXEL).astype(np.int64) for values in (eta, phi))
+    inside = (row >= 0) & (row < PIXELS) & (column >= 0) & (column < PIXELS) & (pt > 0)
+    cell = (jet[inside] * PIXELS + row[inside]) * PIXELS + column[inside]
+    cells, which = np.unique(cell, return_inverse=True)
+    jet, place = np.divmod(cells, PIXELS**2)
+    joined = np.concatenate([of_jet[~summed], jet])
+    order = np.argsort(joined, kind="stable")
+
+    def merged(values: npt.NDArray[Any], of_pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.concatenate([values[~summed], of_pixels.astype(values.dtype)])[order]
+
+    charge = jets.constituent_charge
+    return replace(
+        jets,
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(joined, minlength=len(jets)))]),
+        constituent_eta=merged(jets.constituent_eta, (place // PIXELS + 0.5) * PIXEL - HALF_WIDTH),
+        constituent_phi=merged(jets.constituent_phi, (place % PIXELS + 0.5) * PIXEL - HALF_WIDTH),
+        constituent_pt=merged(jets.constituent_pt, np.bincount(which, pt[inside], len(cells))),
+        constituent_charge=None if charge is None else merged(charge, np.zeros(len(cells))),
     )
 
 

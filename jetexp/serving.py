@@ -27,7 +27,7 @@ from jetexp.images import ImageSettings
 from jetexp.inference import ForwardPass, compiled
 from jetexp.inputs import InputSettings, make_inputs
 from jetexp.jets.observables import FROM_FASTJET
-from jetexp.jets.pixels import jets_from_images
+from jetexp.jets.pixels import HALF_WIDTH, PIXELS, jets_from_images
 from jetexp.jets.sample import Jets
 from jetexp.memory import release_memory
 from jetexp.served_input import RefusedJetsError, check_images, jets_from_table
@@ -139,8 +139,8 @@ class ServedSettings(Settings):
     classes: tuple[str, ...] = Field(min_length=2)
     signal: str
     inputs: InputSettings
-    pixels: int = Field(40, ge=4, le=256)
-    half_width: float = Field(1.0, gt=0, le=3.2)
+    pixels: int = Field(PIXELS, ge=4, le=256)
+    half_width: float = Field(HALF_WIDTH, gt=0, le=3.2)
     thresholds: Thresholds | None = None
 
     @property

@@ -8,8 +8,9 @@ from toys import build_jets, toy_jets
 
 from jetexp.augmentation import AugmentationSettings, augmented
 from jetexp.images import ImageSettings, make_images
+from jetexp.jets.pixels import jets_from_images
 
-ALL = AugmentationSettings(drop=0.2, smear=0.1, rotation=0.5, zoom=0.1, shift=0.02, flip=True)
+ALL = AugmentationSettings(drop=0.2, smear=0.1, rotation=0.5, zoom=0.1, shift=0.02, flip=True, pixelate=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +174,36 @@ def test_standardisation_takes_back_what_it_is_made_to_take_back(jets):
     # but for the few whose principal axis or harder half is in doubt, and constituents on a border
     assert np.median(moved(standard)) < 0.01
     assert np.median(moved(raw)) > 0.2
+
+
+def test_pixelated_jets_are_those_of_raw_images_and_the_others_stay(pythia_jets):
+    """What a server makes of raw images is what was trained on."""
+    raw = ImageSettings(
+        pixels=40,
+        half_width=1.0,
+        centre=False,
+        rotate=False,
+        flip=False,
+        zoom=False,
+        scale="gev",
+        intensity="linear",
+    )
+    served = jets_from_images(make_images(pythia_jets, raw), half_width=1.0)
+    everything = changed(pythia_jets, pixelate=1.0)
+    assert np.array_equal(everything.offsets, served.offsets)
+    for name in ("constituent_eta", "constituent_phi", "constituent_pt"):
+        np.testing.assert_allclose(getattr(everything, name), getattr(served, name), rtol=1e-5, atol=1e-6)
+    half = changed(pythia_jets, pixelate=0.5)
+    like = {"before": 0, "served": 0}
+    for jet in range(len(pythia_jets)):
+        one = half.constituent_eta[slice(*half.offsets[jet : jet + 2])]
+        for name, which in (("before", pythia_jets), ("served", everything)):
+            like[name] += np.array_equal(one, which.constituent_eta[slice(*which.offsets[jet : jet + 2])])
+    assert sum(like.values()) == len(pythia_jets) == 900
+    assert 380 < like["served"] < 520
+
+
+def test_pixels_have_no_charge(jets):
+    after = changed(jets, pixelate=1.0)
+    assert len(after.constituent_charge) == len(after.constituent_pt)
+    assert not after.constituent_charge.any()

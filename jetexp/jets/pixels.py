@@ -10,7 +10,10 @@ import numpy.typing as npt
 
 from jetexp.jets.sample import Jets
 
-__all__ = ["jets_from_images"]
+__all__ = ["HALF_WIDTH", "PIXELS", "jets_from_images"]
+
+# of raw images, where nothing else is said: half the side in eta and phi, and pixels a side
+HALF_WIDTH, PIXELS = 1.0, 40
 
 
 def jets_from_images(
