@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# benchmarks/notebook.py needs a file to read, and is no race; benchmarks/memory.py takes half an hour
+# benchmarks/notebook.py needs a file to read, and is no race; benchmarks/raw_images.py is none either;
+# benchmarks/memory.py takes an hour, benchmarks/scoring.py ten minutes
 SCRIPTS = (
     "start.py",
     "images.py",
