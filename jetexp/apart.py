@@ -57,7 +57,10 @@ def score_apart(model_uri: str, images: Float | LazyArray) -> Float:
             )
         except (MlflowException, OSError) as error:
             raise ModelError(f"{model_uri} cannot be fetched: {masked(str(error))}") from error
-        _save(images, folder / "images.npy")
+        try:
+            _save(images, folder / "images.npy")
+        except OSError as error:
+            raise ModelError(f"The images to judge {model_uri} by cannot be written: {error}.") from error
         # a second process of the same size runs beside this one now
         release_memory()
         script = Path(__file__).with_name("fresh_scores.py").resolve()
@@ -86,11 +89,13 @@ def score_apart(model_uri: str, images: Float | LazyArray) -> Float:
 
 
 def _save(images: Float | LazyArray, path: Path) -> None:
-    np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=images.shape)
-    for start in range(0, len(images), IMAGES_AT_ONCE):
-        block = slice(start, min(start + IMAGES_AT_ONCE, len(images)))
-        # mapped anew, as pages that were written stay with the mapping
-        np.lib.format.open_memmap(path, mode="r+")[block] = images[block]
+    # written, not mapped: a mapped file on a full disk ends the process
+    with path.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": tuple(images.shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(images), IMAGES_AT_ONCE):
+            block = images[start : min(start + IMAGES_AT_ONCE, len(images))]
+            file.write(np.ascontiguousarray(block, dtype="<f4").data)
 
 
 def _environment(folder: Path) -> dict[str, str]:

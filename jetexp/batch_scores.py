@@ -27,7 +27,7 @@ from jetexp.files import scratch_folder, whole_file
 from jetexp.inference import ForwardPass, compiled, forward_in_batches
 from jetexp.inputs import Inputs, make_inputs
 from jetexp.jets.files import JetFiles
-from jetexp.jets.sample import Jets, concatenate
+from jetexp.jets.sample import Jets, concatenate, jet_hash
 from jetexp.jets.settings import JetFileSettings
 from jetexp.mlflow_store import first_line
 from jetexp.serving import DISCRIMINANT, ServedSettings, load_tagger
@@ -113,7 +113,7 @@ def score_files(
     with scratch_folder(output.parent) as scratch, progress() as display:
         bar = display.add_task("scoring", total=known.jets or None, rate="")
         for one in _ahead(_parts(_blocks(reader.batches(scratch), block), parts, served)):
-            digest.update(one.fingerprint.encode())
+            digest.update(one.hashes)
             if one.inputs is None:
                 found += one.jets
             else:
@@ -138,7 +138,7 @@ def _model_id(model_uri: str) -> str:
     """Name the model behind an address, which may move."""
     try:
         model = Model.load(model_uri)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, ValueError) as error:
         raise ModelError(f"{model_uri} cannot be read: {first_line(error)}.") from error
     if model.model_id is None:
         raise ModelError(f"{model_uri} has no model id: log it with MLflow 3.")
@@ -170,18 +170,20 @@ class _Part:
     path: Path
     jets: int
     fingerprint: str
+    hashes: bytes
     inputs: Inputs | None
 
 
 def _parts(blocks: Iterable[Jets], folder: Path, served: ServedSettings) -> Iterator[_Part]:
     for number, jets in enumerate(blocks):
-        path, fingerprint = folder / f"{number:08d}.parquet", jets.fingerprint
+        path, hashes = folder / f"{number:08d}.parquet", jet_hash(jets).astype("<u8").tobytes()
+        fingerprint = hashlib.sha256(hashes).hexdigest()
         if _is_of(path, fingerprint):
-            yield _Part(path, len(jets), fingerprint, None)
+            yield _Part(path, len(jets), fingerprint, hashes, None)
             continue
         if served.inputs.need_charge and jets.constituent_charge is None:
             raise ModelError("This model looks at charges, which the jets of these files do not have.")
-        yield _Part(path, len(jets), fingerprint, make_inputs(jets, served.inputs))
+        yield _Part(path, len(jets), fingerprint, hashes, make_inputs(jets, served.inputs))
 
 
 def _ahead(coming: Iterator[Item]) -> Iterator[Item]:

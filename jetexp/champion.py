@@ -31,7 +31,7 @@ from mlflow import MlflowClient
 from jetexp.errors import ModelError
 from jetexp.history import Event, aliases_of, champions_of, events_of
 from jetexp.mlflow_store import delivered
-from jetexp.registry import CHALLENGER, CHAMPION, PREVIOUS
+from jetexp.registry import CHALLENGER, CHAMPION, PREVIOUS, TEST_SAMPLE, gate_tags
 
 __all__ = ["change_champion", "one_at_a_time", "roll_back"]
 
@@ -127,7 +127,7 @@ def _champion_before(client: MlflowClient, name: str, version: str) -> str | Non
     champions = champions_of(events_of(client, name))
     if version not in champions:
         return None
-    there = {str(one.version) for one in client.search_model_versions(f"name = '{name}'")}
+    there = _versions(client, name)
     earlier = champions[: len(champions) - 1 - champions[::-1].index(version)]
     return next((one for one in reversed(earlier) if one in there and one != version), None)
 
@@ -198,11 +198,18 @@ def _move(client: MlflowClient, name: str, event: Event) -> None:
     # `previous` first, lest a champion be lost
     if event.previous is not None:
         soon(client.set_registered_model_alias, PREVIOUS, event.previous)
-    elif PREVIOUS in aliases:
+    elif PREVIOUS in aliases and event.kind == "rollback":
         soon(client.delete_registered_model_alias, PREVIOUS)
+    if event.test_sample is not None:
+        # before there is a champion that others would be compared with on other jets
+        soon(client.set_registered_model_tag, TEST_SAMPLE, event.test_sample)
     soon(client.set_registered_model_alias, CHAMPION, event.version)
     if aliases.get(CHALLENGER) == event.version:
         soon(client.delete_registered_model_alias, CHALLENGER)
+    if event.kind == "promotion":
+        told = gate_tags("promoted", event.reason, event.numbers, event.champion_before)
+        for key, value in told.items():
+            soon(client.set_model_version_tag, event.version, key, value)
     _write(client, name, replace(event, finished=True))
 
 
@@ -216,6 +223,12 @@ def _settle(client: MlflowClient, name: str) -> None:
         if {one.identifier for one in still} != {one.identifier for one in waiting}:
             end = time.monotonic() + HANDOVER_TIME
         waiting = still
+    there = _versions(client, name)
+    for one in waiting:
+        if one.version not in there:
+            logger.warning("version %s of %s, which was to become champion, is gone", one.version, name)
+            _forget(client, name, one)
+    waiting = [one for one in waiting if one.version in there]
     if not waiting:
         return
     champion = aliases_of(client, name).get(CHAMPION)
@@ -232,9 +245,28 @@ def _settle(client: MlflowClient, name: str) -> None:
             interrupted.kind,
             interrupted.who,
         )
-        _move(client, name, interrupted)
+        kept = interrupted.previous if interrupted.previous in there else None
+        _move(client, name, replace(interrupted, previous=kept))
     else:
         delivered(client.delete_registered_model_tag, name, interrupted.tag)
+
+
+def _versions(client: MlflowClient, name: str) -> set[str]:
+    return {str(one.version) for one in client.search_model_versions(f"name = '{name}'")}
+
+
+def _forget(client: MlflowClient, name: str, event: Event) -> None:
+    """Drop an entry that cannot be carried out, and undo what was: ``previous`` may have moved already."""
+    delivered(client.delete_registered_model_tag, name, event.tag)
+    aliases = aliases_of(client, name)
+    champion = aliases.get(CHAMPION)
+    if champion is None or aliases.get(PREVIOUS) != champion:
+        return
+    before = _champion_before(client, name, champion)
+    if before is None:
+        delivered(client.delete_registered_model_alias, name, PREVIOUS)
+    else:
+        delivered(client.set_registered_model_alias, name, PREVIOUS, before)
 
 
 def _unfinished(client: MlflowClient, name: str) -> Sequence[Event]:

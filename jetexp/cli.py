@@ -8,11 +8,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from jetexp.errors import JetexpError
+
+if TYPE_CHECKING:
+    from jetexp.jets.settings import JetFileSettings
 
 __all__ = ["jetexp", "main"]
 
@@ -233,13 +236,10 @@ def inspect(
     """Say what files of jets hold, and draw the mean image of each class."""
     from jetexp.file_summary import summarise_file
     from jetexp.files import whole_file
-    from jetexp.jets.settings import JetFileSettings
     from jetexp.plots import gallery
     from jetexp.tables import print_file
 
-    summary = summarise_file(
-        JetFileSettings(path=files, half_width=half_width, unit=unit, per_class=per_class)
-    )
+    summary = summarise_file(_jet_files(files, half_width, unit, per_class))
     print_file(", ".join(files), summary)
     figure = gallery.mean_images({one.name: one.mean_image for one in summary.classes}, summary.half_width)
     with whole_file(output) as temporary:
@@ -338,14 +338,14 @@ def promote(run_name: str, experiment: Path, new_test_sample: bool, dry_run: boo
 def score(model: str, files: tuple[str, ...], half_width: float | None, unit: float, output: Path) -> None:
     """Score the jets of files with MODEL (models:/NAME@ALIAS); go on where it was interrupted."""
     from jetexp.console import import_quietly
-    from jetexp.jets.settings import JetFileSettings
     from jetexp.mlflow_store import check_reachable
 
+    settings = _jet_files(files, half_width, unit)
     check_reachable()
     import_quietly("keras")
     from jetexp.batch_scores import score_files
 
-    done = score_files(model, JetFileSettings(path=files, half_width=half_width, unit=unit), output)
+    done = score_files(model, settings, output)
     before = f", {done.found} of them before" if done.found else ""
     click.echo(f"{done.jets} jets scored{before}: {output}, {done.seconds:.0f} s")
 
@@ -378,6 +378,20 @@ def history(name: str, as_json: bool) -> None:
         click.echo(json.dumps({"champion": champion, "events": [one.to_dict() for one in events]}, indent=2))
     else:
         print_history(name, events, champion)
+
+
+def _jet_files(
+    files: tuple[str, ...], half_width: float | None, unit: float, per_class: int | None = None
+) -> JetFileSettings:
+    from pydantic import ValidationError
+
+    from jetexp.jets.settings import JetFileSettings
+
+    try:
+        return JetFileSettings(path=files, half_width=half_width, unit=unit, per_class=per_class)
+    except ValidationError as error:
+        reasons = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
+        raise JetexpError(f"{', '.join(map(repr, files))}: {reasons}.") from None
 
 
 def _generated(classes: str, per_class: int, seed: int, folder: Path, workers: int | None) -> Any:

@@ -275,7 +275,9 @@ def compare_runs(names: Sequence[str], experiment_name: str | None = None) -> Co
         If a run is not there or was never measured.
     """
     client = connect()
-    runs = [_read(client, find_run(client, name, experiment_name), name) for name in names]
+    found = [(find_run(client, name, experiment_name), name) for name in names]
+    # a run may be named, and stand among the best too
+    runs = [_read(client, run, name) for run, name in {one[0].info.run_id: one for one in found}.values()]
     often = Counter(run.name for run in runs)
     return Comparison(
         tuple(

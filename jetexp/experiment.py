@@ -74,7 +74,8 @@ class GateSettings(Settings):
     metric: Literal["rejection", "auc"] = "rejection"
     signal_efficiency: float = Field(0.5, gt=0, lt=1)
     minimum_gain: float = Field(0.0, ge=0, le=10)
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    # of 2 000 replicas no more than 0.9995 can be told
+    confidence: float = Field(0.95, gt=0.5, le=0.999)
     minimum_auc: float | None = Field(None, ge=0, le=1)
     minimum_rejection: float | None = Field(None, ge=0)
     minimum_per_class: int = Field(1000, ge=1)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jetexp.images import ImageSettings, make_images
-from jetexp.jets.files import JetFiles, found_files
+from jetexp.jets.files import JetFiles, found_files, reading
 from jetexp.jets.formats import format_of
 from jetexp.jets.formats.form import Wanted
 from jetexp.jets.sample import Jets
@@ -121,8 +121,9 @@ def classes_in(settings: JetFileSettings) -> ClassesInFiles:
     JetFileError
         If a file is missing, damaged or of no known form.
     """
-    paths = [path for _, path in found_files(settings)]
-    form, counts, jets = _named(paths, settings)
+    with reading(settings):
+        paths = [path for _, path in found_files(settings)]
+        form, counts, jets = _named(paths, settings)
     classes = tuple(name for name, count in counts.items() if count) or (UNNAMED,)
     if not counts:
         settings = settings.model_copy(update={"path": {UNNAMED: settings.path}})

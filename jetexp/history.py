@@ -46,6 +46,8 @@ class Event:
         Whether the aliases have been moved.
     identifier : str
         Tells entries of one number apart.
+    test_sample : str or None
+        Fingerprint of the test jets that the registered model owns from then on; None for no change.
     """
 
     kind: Literal["promotion", "rollback"]
@@ -59,6 +61,7 @@ class Event:
     when: str = ""
     finished: bool = False
     identifier: str = ""
+    test_sample: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry in a form that JSON can hold.

@@ -20,10 +20,17 @@ from jetexp.evaluation.report import PairedComparison, compare_paired, discrimin
 from jetexp.evaluation.roc import roc_curve
 from jetexp.experiment import GateSettings
 from jetexp.gate import Decision, Performance, decide
-from jetexp.history import Event
+from jetexp.history import Event, aliases_of
 from jetexp.inputs import LazyArray
 from jetexp.mlflow_store import delivered
-from jetexp.registry import CHALLENGER, champion_of, registered_model
+from jetexp.registry import (
+    CHALLENGER,
+    PREVIOUS,
+    TEST_SAMPLE,
+    champion_of,
+    gate_tags,
+    registered_model,
+)
 
 __all__ = ["TestSample", "Verdict", "judge", "preview"]
 
@@ -32,7 +39,7 @@ Float = npt.NDArray[np.float32]
 Scorer = Callable[[str, Float | LazyArray], Float]
 
 # names of tags
-TEST_SAMPLE, CLASSES, SIGNAL = "test_sample", "classes", "signal"
+CLASSES, SIGNAL = "classes", "signal"
 # the largest difference between scores of one model that rounding can explain
 TOLERANCE = 1e-5
 # how often a candidate is judged anew because the champion changed meanwhile
@@ -170,10 +177,11 @@ def judge(
         champion = champion_of(client, name)
         if champion is not None and str(champion.version) == str(version):
             raise ModelError(f"Version {version} of {name} is the champion already.")
-        verdict = bench.verdict(f"models:/{name}/{version}", champion, offline)
+        owned = _owned_sample(client, name)
+        verdict = bench.verdict(f"models:/{name}/{version}", champion, owned, offline)
         verdict = replace(verdict, version=str(version))
         with one_at_a_time(name):
-            if _carried_out(client, verdict, sample):
+            if _carried_out(client, verdict, sample, owned):
                 return verdict
     raise ModelError(
         f"Version {version} of {name} was not judged: its champion changed {ATTEMPTS} times meanwhile; "
@@ -224,7 +232,7 @@ def preview(
         If the model gives other scores when it is loaded back, or the champion cannot be scored.
     """
     bench = _Bench(client, name, sample, gate, new_test_sample, score)
-    return bench.verdict(model_uri, champion_of(client, name), offline)
+    return bench.verdict(model_uri, champion_of(client, name), _owned_sample(client, name), offline)
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +247,9 @@ class _Bench:
     score: Scorer
     scores: dict[str, Float] = field(default_factory=dict)
 
-    def verdict(self, candidate: str, champion: ModelVersion | None, offline: Float) -> Verdict:
+    def verdict(
+        self, candidate: str, champion: ModelVersion | None, owned: str | None, offline: Float
+    ) -> Verdict:
         """Score what is not scored yet, and decide; nothing is changed."""
         self._check_task(champion)
         before = None if champion is None else str(champion.version)
@@ -250,12 +260,11 @@ class _Bench:
                 f"{candidate} of {self.name}, loaded back from where it is kept, gives scores that differ by "
                 f"{difference:.2g} from those before (allowed: {TOLERANCE:g}); it takes no alias."
             )
-        registered = registered_model(self.client, self.name)
         decision = decide(
             self.gate,
             per_class=self.sample.per_class,
             fingerprint=self.sample.fingerprint,
-            owned_fingerprint=None if registered is None else registered.tags.get(TEST_SAMPLE),
+            owned_fingerprint=owned,
             performance=self._performance(scores),
             comparison=None if theirs is None else self._compared(scores, theirs),
             new_test_sample=self.new_test_sample,
@@ -321,9 +330,17 @@ def _largest_difference(scores: Float, offline: Float) -> float:
     return float(np.abs(scores - offline).max())
 
 
-def _carried_out(client: MlflowClient, verdict: Verdict, sample: TestSample) -> bool:
-    """Move the aliases and write the version's tags; False if the champion is another one by now."""
+def _owned_sample(client: MlflowClient, name: str) -> str | None:
+    registered = registered_model(client, name)
+    return None if registered is None else registered.tags.get(TEST_SAMPLE)
+
+
+def _carried_out(client: MlflowClient, verdict: Verdict, sample: TestSample, owned: str | None) -> bool:
+    """Move the aliases and write the version's tags; False if what was judged by is another by now."""
     name, version, decision = verdict.name, str(verdict.version), verdict.decision
+    if _owned_sample(client, name) != owned:
+        # another gate has given it other test jets meanwhile
+        return False
     # the next candidate is compared by these, whatever happens here
     known = {
         TEST_SAMPLE: verdict.fingerprint,
@@ -332,28 +349,26 @@ def _carried_out(client: MlflowClient, verdict: Verdict, sample: TestSample) -> 
     }
     _tag_version(client, name, version, known)
     numbers = _numbers(decision)
+    adopted = verdict.fingerprint if decision.adopt_test_sample else None
     if decision.promoted:
         event = Event(
             kind="promotion",
             version=version,
             champion_before=verdict.champion,
-            previous=verdict.champion,
+            # without a champion, one that was before may still be gone back to
+            previous=verdict.champion or aliases_of(client, name).get(PREVIOUS),
             reason=decision.reason,
             numbers=numbers,
+            test_sample=adopted,
         )
-        if change_champion(client, name, event) is None:
-            return False
-    else:
-        champion = champion_of(client, name)
-        if (None if champion is None else str(champion.version)) != verdict.champion:
-            return False
-        delivered(client.set_registered_model_alias, name, CHALLENGER, version)
-    if decision.adopt_test_sample:
-        delivered(client.set_registered_model_tag, name, TEST_SAMPLE, verdict.fingerprint)
-    told = {"gate": decision.outcome, "gate_reason": decision.reason}
-    told |= {f"gate_{key}": f"{value:.5g}" for key, value in numbers.items()}
-    if verdict.champion is not None:
-        told["gate_champion_before"] = verdict.champion
+        return change_champion(client, name, event) is not None
+    champion = champion_of(client, name)
+    if (None if champion is None else str(champion.version)) != verdict.champion:
+        return False
+    delivered(client.set_registered_model_alias, name, CHALLENGER, version)
+    if adopted is not None:
+        delivered(client.set_registered_model_tag, name, TEST_SAMPLE, adopted)
+    told = gate_tags(decision.outcome, decision.reason, numbers, verdict.champion)
     _tag_version(client, name, version, told)
     return True
 

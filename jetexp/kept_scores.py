@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,18 @@ from jetexp.evaluation.seeds import SeedComparison, compare_over_seeds
 from jetexp.jets.sample import Jets
 
 __all__ = ["TEST_SCORES", "TestScores", "scores_to_keep"]
+
+# what damaged archives and headers of arrays end in
+DAMAGES = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    TokenError,
+    EOFError,
+    MemoryError,
+)
 
 Float = npt.NDArray[np.float32]
 
@@ -137,7 +151,7 @@ class TestScores:
                     raise ModelError(f"{path.name} holds {sorted(content)}, not {sorted(NAMES)}.")
                 arrays = {name: content[name] for name in NAMES}
             return cls._checked(path.name, arrays)
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError, MemoryError) as error:
+        except DAMAGES as error:
             raise ModelError(f"{path.name} holds no scores: {error}.") from error
 
     @classmethod

@@ -162,9 +162,14 @@ def promote_run(
     run_id = named.data.tags.get("best_run", named.info.run_id)
     run = client.get_run(run_id)
     uri = model_of_run(client, run_id)
-    test = load_test_jets(experiment, jets_folder)
     network, served = load_tagger(uri)
-    sample = _test_sample(experiment, test)
+    if (served.classes, served.signal) != (tuple(experiment.classes), experiment.signal):
+        raise ModelError(
+            f"The model of run {run_name} tells apart {', '.join(served.classes)} (signal {served.signal}), "
+            f"experiment {experiment.name} {', '.join(experiment.classes)} (signal {experiment.signal}): "
+            "give the run's own experiment file."
+        )
+    sample = _test_sample(experiment, load_test_jets(experiment, jets_folder))
     offline = _offline(network, sample, served)
     name, gate = experiment.registered_model, experiment.gate
     if dry_run:

@@ -9,13 +9,15 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from jetexp.errors import ModelError
-from jetexp.mlflow_store import StoreError, delivered, masked
+from jetexp.mlflow_store import StoreError, delivered, first_line, masked
 
 __all__ = [
     "CHALLENGER",
     "CHAMPION",
     "PREVIOUS",
+    "TEST_SAMPLE",
     "champion_of",
+    "gate_tags",
     "model_of_run",
     "register",
     "registered_model",
@@ -23,6 +25,8 @@ __all__ = [
 
 # aliases
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+# the tag of a registered model, and of each version, that holds the fingerprint of its test jets
+TEST_SAMPLE = "test_sample"
 
 
 def model_of_run(client: MlflowClient, run_id: str) -> str:
@@ -106,6 +110,34 @@ def register(
     return str(created.version)
 
 
+def gate_tags(
+    outcome: str, reason: str, numbers: Mapping[str, float], champion_before: str | None
+) -> dict[str, str]:
+    """Say in tags of a version what a gate made of it.
+
+    Parameters
+    ----------
+    outcome : str
+        "promoted", "kept" or "refused".
+    reason : str
+        Why.
+    numbers : dict of str to float
+        What that rested on.
+    champion_before : str or None
+        The version that it was judged against.
+
+    Returns
+    -------
+    dict of str to str
+        ``gate``, ``gate_reason``, and so on.
+    """
+    told = {"gate": outcome, "gate_reason": reason}
+    told |= {f"gate_{key}": f"{value:.5g}" for key, value in numbers.items()}
+    if champion_before is not None:
+        told["gate_champion_before"] = champion_before
+    return told
+
+
 def champion_of(client: MlflowClient, name: str) -> ModelVersion | None:
     """Find the champion of a registered model.
 
@@ -146,4 +178,6 @@ def registered_model(client: MlflowClient, name: str) -> RegisteredModel | None:
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
+        if error.error_code == "INVALID_PARAMETER_VALUE":
+            raise ModelError(f"{name!r} can be no registered model's name: {first_line(error)}.") from error
         raise

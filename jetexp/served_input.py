@@ -84,10 +84,13 @@ def check_images(images: Any, pixels: int = 40) -> Float:
         for image in np.flatnonzero(wrong.any(axis=(1, 2))):
             row, column = np.argwhere(wrong[image])[0]
             reasons.setdefault(int(image), f"Pixel ({row}, {column}) of image {image} {problem}.")
-    for image in np.flatnonzero(~values.any(axis=(1, 2))):
+    # as the tagger sees them: what is next to nothing is nothing there
+    with np.errstate(over="ignore", under="ignore"):
+        images = values.astype(np.float32)
+    for image in np.flatnonzero(~images.any(axis=(1, 2))):
         reasons[int(image)] = f"Image {image} has no energy: all its pixels are zero."
     _refuse(reasons)
-    return values.astype(np.float32)
+    return images
 
 
 def jets_from_table(table: pd.DataFrame) -> Jets:
@@ -142,7 +145,8 @@ def jets_from_table(table: pd.DataFrame) -> Jets:
     values = {name: np.concatenate(lists[name]) for name in COLUMNS}
     _check_values(values, offsets, reasons)
     jet_of = np.repeat(np.arange(len(table)), np.diff(offsets))
-    energy = np.bincount(jet_of, values["pt"], len(table))
+    with np.errstate(over="ignore", under="ignore"):
+        energy = np.bincount(jet_of, values["pt"].astype(np.float32), len(table))
     for empty in np.flatnonzero(energy == 0).tolist():
         reasons.setdefault(empty, f"Jet {empty} has no constituent with a pT above 0.")
     _refuse(reasons)

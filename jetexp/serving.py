@@ -256,7 +256,8 @@ class JetTagger(PythonModel):
         answer = pd.DataFrame(found, columns=list(self.settings.classes))
         answer[DISCRIMINANT] = found[:, self.settings.classes.index(self.settings.signal)]
         if threshold is not None:
-            answer[SELECTED] = answer[DISCRIMINANT] > threshold
+            # a jet passes a threshold that it equals, as everywhere in jetexp
+            answer[SELECTED] = answer[DISCRIMINANT] >= threshold
         return answer
 
     def _threshold(self, given: Any, params: Mapping[str, Any]) -> float | None:

@@ -47,8 +47,9 @@ def _cells(numbers: Mapping[str, object]) -> list[str]:
 
 def _console(width: int = 120) -> Console:
     # a log file is read later at any width: lines are not folded to an imagined terminal
-    console = Console()
-    return console if console.is_terminal else Console(width=width)
+    # names and reasons are the user's: what stands in square brackets is text
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(width=width, markup=False)
 
 
 def print_outcome(outcome: Outcome) -> None:

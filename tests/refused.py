@@ -23,6 +23,7 @@ def refused_images():
         "a table": ({"a": 1}, "as an array"),
         "NaN": (nan, "Pixel (2, 3) of image 1 is not a finite number"),
         "infinity": (infinite, "Pixel (0, 0) of image 1 is not a finite number"),
+        "next to nothing": (image * 1e-60, "Image 1 has no energy"),
         "negative": (negative, "Pixel (0, 0) of image 0 is negative"),
         "absurd": (absurd, "Pixel (5, 5) of image 0 is above 13000 GeV"),
         "empty": (empty, "Image 1 has no energy"),
@@ -55,6 +56,10 @@ def refused_tables():
             "Jet 0 has no constituent",
         ),
         "a jet of padding": (table(pt=[[0.0, 0.0], [1.0]]), "Jet 0 has no constituent with a pT above 0"),
+        "next to no pT": (
+            table(pt=[[500.0, 300.0], [1e-60]]),
+            "Jet 1 has no constituent with a pT above 0",
+        ),
         "negative pT": (table(pt=[[500.0, -1.0], [400.0]]), "pt of constituent 1 of jet 0 is negative"),
         "absurd pT": (table(pt=[[500.0, 300.0], [1e7]]), "pt of constituent 0 of jet 1 is above 13000 GeV"),
         "absurd eta": (

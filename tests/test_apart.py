@@ -1,5 +1,6 @@
 """Models run by the code that was stored with them."""
 
+import resource
 from pathlib import Path
 
 import mlflow
@@ -30,6 +31,18 @@ def test_a_stored_model_runs_its_own_code_without_pickles(mlflow_store, sample):
     expected = probabilities(tagger(0), sample.images[:50] / 2, SERVED)
     assert np.abs(scores - expected).max() < 1e-5
     assert np.abs(scores - probabilities(tagger(0), sample.images[:50], SERVED)).max() > 0.1
+
+
+def test_images_that_cannot_be_written_are_told(mlflow_store, sample):
+    """A limit on the size of files ends a write as a full disk does."""
+    uri = log(tagger(0)).model_uri
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, limits[1]))
+    try:
+        with pytest.raises(ModelError, match=r"cannot be written: .*File too large"):
+            score_apart(uri, sample.images)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.slow

@@ -65,6 +65,7 @@ def test_every_jet_has_its_row_in_order_whatever_the_blocks(mlflow_store, sample
         assert (told["model"], told["jets"]) == (uri, 900)
         assert told["model_id"] == uri.removeprefix("models:/")
         fingerprints.add(told["jets_fingerprint"])
+    assert len(fingerprints) == 1
     assert {path.name for path in mlflow_store.iterdir() if "parts" in path.name} == set()
 
 

@@ -104,6 +104,40 @@ def test_what_was_interrupted_and_is_out_of_date_is_dropped(client):
     assert [event.version for event in events_of(client, NAME)] == ["1", "3"]
 
 
+def test_what_an_interrupted_promotion_would_have_told_is_told_by_the_next(client):
+    promoted(client, "1")
+    event = Event("promotion", "2", "1", "1", "better", {"auc": 0.912345}, test_sample="f" * 64)
+    interrupted(client, event)
+    assert promote(client, "3", "1") is None
+    assert client.get_registered_model(NAME).tags["test_sample"] == "f" * 64
+    tags = client.get_model_version(NAME, "2").tags
+    assert (tags["gate"], tags["gate_reason"], tags["gate_auc"]) == ("promoted", "better", "0.91234")
+    assert tags["gate_champion_before"] == "1"
+
+
+def test_an_interrupted_promotion_of_a_version_that_is_gone_is_dropped(client, caplog):
+    promoted(client, "1", "2")
+    interrupted(client, Event("promotion", "3", "2", "2", "better"))
+    client.set_registered_model_alias(NAME, "previous", "2")
+    client.delete_model_version(NAME, "3")
+    assert roll_back(client, NAME).version == "1"
+    assert "version 3 of w-vs-qcd, which was to become champion, is gone" in caplog.text
+    assert aliases() == {"champion": "1"}
+    interrupted(client, Event("promotion", "4", "1", "2", "better"))
+    client.delete_model_version(NAME, "2")
+    assert promote(client, "5", "4") is not None
+    assert aliases() == {"champion": "5", "previous": "4"}
+
+
+def test_whoever_has_no_champion_any_more_may_still_go_back(client):
+    promoted(client, "1", "2")
+    client.delete_registered_model_alias(NAME, "champion")
+    event = Event("promotion", "3", None, aliases()["previous"], "there was no champion")
+    assert change_champion(client, NAME, event) is not None
+    assert aliases() == {"champion": "3", "previous": "1"}
+    assert roll_back(client, NAME).version == "1"
+
+
 def test_of_two_interrupted_at_once_the_one_that_got_further_is_finished(client):
     promoted(client, "1")
     interrupted(client, Event("promotion", "2", "1", "1", "better"), identifier="b")
@@ -144,7 +178,7 @@ def test_the_commands_tell_history_and_roll_back(client):
     client.set_registered_model_alias(NAME, "champion", "4")
     promoted_by_hand = promote(client, "5", "4")
     assert promoted_by_hand is not None
-    done = CliRunner().invoke(jetexp, ["rollback", NAME, "--reason", "it drifts"])
+    done = CliRunner().invoke(jetexp, ["rollback", NAME, "--reason", "it drifts [see /data/log]"])
     assert done.output == "Version 4 of w-vs-qcd is champion again, instead of 5.\n"
     printed = CliRunner().invoke(jetexp, ["history", NAME]).output
     lines = [line.split() for line in printed.splitlines()]
@@ -156,7 +190,7 @@ def test_the_commands_tell_history_and_roll_back(client):
         ["3", "promotion", "5", "4"],
         ["4", "rollback", "4", "5"],
     ]
-    assert "it drifts" in printed
+    assert "it drifts [see /data/log]" in " ".join(printed.split())
     assert "not done by jetexp" not in printed
     client.set_registered_model_alias(NAME, "champion", "3")
     assert (

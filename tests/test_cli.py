@@ -101,6 +101,19 @@ def test_a_mistaken_jet_file_is_one_sentence_and_writes_nothing(tmp_path: Path) 
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_mistaken_names_of_files_and_models_are_one_sentence(tmp_path: Path) -> None:
+    for command in (("inspect", ""), ("score", "models:/w-vs-qcd@champion", "")):
+        assert_one_sentence(jetexp(*command, cwd=tmp_path), "'': a path, a list of paths")
+    assert_one_sentence(jetexp("inspect", "a" * 300, cwd=tmp_path), "cannot be read: File name too long")
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    for command, words in (
+        (("history", "a/b"), "'a/b' can be no registered model's name"),
+        (("rollback", "a:b"), "'a:b' can be no registered model's name"),
+        (("score", "http://host/x", "jets.npz"), "http://host/x cannot be read"),
+    ):
+        assert_one_sentence(jetexp(*command, cwd=tmp_path, MLFLOW_TRACKING_URI=store), words)
+
+
 def test_a_server_that_is_not_there_is_one_sentence_before_any_work(tmp_path: Path) -> None:
     done = jetexp("run", DEFAULT, cwd=tmp_path, MLFLOW_TRACKING_URI="http://me:secret@127.0.0.1:9")
     assert_one_sentence(done, "http://***@127.0.0.1:9", "does not answer")

@@ -217,6 +217,11 @@ def test_runs_of_one_name_are_told_apart(executions):
     assert names == [f"better {executions['better'][:8]}", f"better {again[:8]}"]
 
 
+def test_a_run_that_is_named_twice_stands_once(executions):
+    (run,) = compare_runs(["better", executions["better"]]).runs
+    assert run.name == "better"
+
+
 def test_a_model_s_size_is_told(mlflow_store):
     with open_parent("e", "fit", served=SERVED) as recorder:
         recorder.result("test_evaluation", evaluation(2).to_dict())

@@ -1,5 +1,7 @@
 """Scores of test jets, kept and read back."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from toys import toy_jets
@@ -60,6 +62,14 @@ def test_a_damaged_file_and_one_that_unpacks_to_too_much_are_told(tmp_path, monk
     monkeypatch.setattr("jetexp.kept_scores.MAXIMUM_SIZE", 100)
     with pytest.raises(ModelError, match="would take"):
         TestScores.read(path)
-    path.write_bytes(path.read_bytes()[:200])
+    whole = path.read_bytes()
+    monkeypatch.undo()
+    for place in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        path.write_bytes(damaged)
+        with contextlib.suppress(ModelError):
+            TestScores.read(path)
+    path.write_bytes(whole[:200])
     with pytest.raises(ModelError, match="holds no scores"):
         TestScores.read(path)

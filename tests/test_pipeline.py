@@ -252,6 +252,12 @@ def test_promote_registers_a_run_anew_and_names_what_is_missing(executed: Execut
         )
     with pytest.raises(ModelError):
         promote_run(executed.experiment, "no-such-run", jets_folder=executed.folder)
+    other = executed.experiment.model_copy(update={"signal": "QCD"})
+    with pytest.raises(
+        ModelError, match=r"tells apart QCD, W \(signal W\), experiment w_vs_qcd QCD, W \(signal QCD"
+    ):
+        promote_run(other, executed.outcome.run_id, jets_folder=executed.folder)
+    assert len(executed.client.search_model_versions("name = 'w-vs-qcd'")) == 2
 
 
 def test_the_table_holds_what_was_measured(executed: Executed, capsys: pytest.CaptureFixture[str]) -> None:

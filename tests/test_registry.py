@@ -33,3 +33,9 @@ def test_a_run_without_model_is_named(mlflow_store):
         model_of_run(MlflowClient(), recorder.run_id)
     with pytest.raises(ModelError, match="There is no run 0000"):
         model_of_run(MlflowClient(), "0" * 32)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:b"])
+def test_what_can_be_no_name_is_told(mlflow_store, name):
+    with pytest.raises(ModelError, match="can be no registered model's name"):
+        registered_model(MlflowClient(), name)

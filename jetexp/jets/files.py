@@ -6,6 +6,7 @@ import glob
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from jetexp.jets.formats.form import Content, Drops, Wanted
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import JetFileSettings
 
-__all__ = ["JetFiles", "found_files", "read_files"]
+__all__ = ["JetFiles", "found_files", "read_files", "reading"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +50,29 @@ def read_files(settings: JetFileSettings, classes: Sequence[str], *, scratch: Pa
         If a file is missing, damaged, of no known form, has not the checksum asked, or lacks a class.
     """
     reader = JetFiles(settings, tuple(classes))
-    try:
+    with reading(settings):
         return collect(reader.batches(scratch), scratch, provenance=reader.provenance)
+
+
+@contextmanager
+def reading(settings: JetFileSettings) -> Iterator[None]:
+    """Say of files that cannot be opened or read which they are.
+
+    Parameters
+    ----------
+    settings : JetFileSettings
+        Which files are read.
+
+    Raises
+    ------
+    JetFileError
+        Instead of an error of the system.
+    """
+    try:
+        yield
     except OSError as error:
-        path = error.filename or ", ".join(str(path) for _, path in found_files(settings)[:1])
+        named = settings.path.values() if isinstance(settings.path, dict) else [settings.path]
+        path = error.filename or ", ".join(path for paths in named for path in paths)
         raise JetFileError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
@@ -140,13 +160,14 @@ class JetFiles:
         JetFileError
             If a file is missing, damaged, of no known form, has not the checksum asked, or lacks a class.
         """
-        files = found_files(self._settings)
-        self._check_classes(files)
-        several = sum(name is None for name, _ in files) > 1
-        for path in {path for _, path in files}:
-            _check_sum(path, self._settings)
-        for of_class, path in files:
-            yield from self._file(of_class, path, scratch, several=several)
+        with reading(self._settings):
+            files = found_files(self._settings)
+            self._check_classes(files)
+            several = sum(name is None for name, _ in files) > 1
+            for path in {path for _, path in files}:
+                _check_sum(path, self._settings)
+            for of_class, path in files:
+                yield from self._file(of_class, path, scratch, several=several)
         for name, count in zip(self._classes, self.counts, strict=True):
             if not count:
                 held = f"; they have {', '.join(self._held)}" if self._held else ""
