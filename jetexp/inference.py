@@ -50,7 +50,7 @@ def compiled(network: keras.Model) -> ForwardPass:
         return network(inputs, training=False)
 
     taken = keras.tree.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype, one.name), network.input)
-    traced = tf.function(forward, input_signature=[taken]).get_concrete_function()
+    traced = tf.function(forward, input_signature=[taken], autograph=False).get_concrete_function()
     return lambda inputs: np.asarray(traced(inputs), np.float32)
 
 
