@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,9 @@ __all__ = ["ForwardPass", "compiled", "forward_in_batches", "uncompiled"]
 
 # jets whose inputs are made together where they are not in memory
 MADE_AT_ONCE = 16_384
-# jets a batch: a network's layers are then small enough for the caches of a processor
-BATCH = 1024
+# jets a batch, few enough for the caches of a processor, and batches that go through a network at once:
+# its small layers leave cores without work
+BATCH, AT_ONCE = 256, 2
 
 ForwardPass = Callable[[Inputs], npt.NDArray[np.float32]]
 
@@ -94,10 +96,11 @@ def forward_in_batches(
         The probabilities.
     """
     number = number_of_jets(inputs)
-    scores = np.zeros((number, classes), dtype=np.float32)
-    for start in range(0, number, MADE_AT_ONCE):
-        some = some_inputs(inputs, slice(start, min(start + MADE_AT_ONCE, number)))
-        for first in range(0, number_of_jets(some), batch_size):
-            answer = forward(some_inputs(some, slice(first, first + batch_size)))
-            scores[start + first : start + first + len(answer)] = answer
-    return scores
+    scores = [np.zeros((0, classes), dtype=np.float32)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for start in range(0, number, MADE_AT_ONCE):
+            some = some_inputs(inputs, slice(start, min(start + MADE_AT_ONCE, number)))
+            firsts = range(0, number_of_jets(some), batch_size)
+            batches = [some_inputs(some, slice(first, first + batch_size)) for first in firsts]
+            scores += pool.map(forward, batches)
+    return np.concatenate(scores)

@@ -49,6 +49,8 @@ RADIUS = 100.0
 ON_AXIS = 1e-6
 # constituents held by FastJet at once; bounds the memory taken
 BLOCK_CONSTITUENTS = 200_000
+# jets whose momenta are summed at once: their constituents fit into the caches of a processor
+SUMMED_AT_ONCE = 1_000
 
 
 def make_observables(
@@ -120,7 +122,7 @@ def make_observables(
             raise JetexpError(f"There is no observable {name!r}; there are {', '.join(OBSERVABLES)}.")
     values: dict[str, npt.NDArray[Any]] = {}
     if set(names) & {"pt", "mass", "multiplicity"}:
-        values |= _joined(_summed(block) for block in in_blocks(jets))
+        values |= _joined(_summed(block) for block in in_blocks(jets, SUMMED_AT_ONCE))
     wanted = [name for name in FROM_FASTJET if name in names]
     if wanted:
         values |= _by_fastjet(jets, wanted) if cache is None else _cached(jets, cache)

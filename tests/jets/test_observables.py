@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import build_jets, one_jet, toy_jets
 
 from jetexp.errors import JetexpError
 from jetexp.jets import observables
 from jetexp.jets.clustering import wrap_phi
 from jetexp.jets.observables import FROM_FASTJET, LABELS, OBSERVABLES, make_observables
 from jetexp.jets.sample import Jets
-from tests.toys import build_jets, one_jet, toy_jets
 
 ANGLE = st.floats(-0.7, 0.7)
 PT = st.floats(1.0, 500.0)
