@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from sklearn.metrics import roc_auc_score
+from toys import toy_jets
 
 from jetexp.errors import JetexpError
 from jetexp.jets.observables import OBSERVABLES, make_observables
@@ -19,7 +20,6 @@ from jetexp.taggers.classical_settings import (
     LogisticRegressionSettings,
     MassWindowSettings,
 )
-from tests.toys import toy_jets
 
 QUICK = BoostedTreesSettings(learning_rate=0.2, iterations=60, patience=10, leaves=8)
 
