@@ -150,16 +150,7 @@ def summarise_file(settings: JetFileSettings) -> FileSummary:
     """
     known = classes_in(settings)
     files = JetFiles(known.settings, known.classes)
-    raw = ImageSettings(
-        pixels=40,
-        half_width=1.0,
-        centre=False,
-        rotate=False,
-        flip=False,
-        zoom=False,
-        scale="gev",
-        intensity="linear",
-    )
+    raw = ImageSettings.raw()
     tallies = [_Tally(name) for name in known.classes]
     for batch in files.batches():
         for label, tally in enumerate(tallies):

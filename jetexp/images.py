@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from jetexp.errors import JetexpError
 from jetexp.geometry import Block, GeometrySettings, blocks, sums
+from jetexp.jets.pixels import HALF_WIDTH, PIXELS
 from jetexp.jets.sample import Jets
 
 __all__ = ["ImageSettings", "make_images"]
@@ -65,6 +66,33 @@ class ImageSettings(GeometrySettings):
         if len(set(channels)) < len(channels):
             raise ValueError("a channel stands twice")
         return channels
+
+    @classmethod
+    def raw(cls, pixels: int = PIXELS, half_width: float = HALF_WIDTH) -> ImageSettings:
+        """Give the settings of raw images: transverse energy in GeV around the jet axis, nothing moved.
+
+        Parameters
+        ----------
+        pixels : int
+            Pixels a side.
+        half_width : float
+            Half the side of the image, in eta and phi.
+
+        Returns
+        -------
+        ImageSettings
+            Without any step of standardisation.
+        """
+        return cls(
+            pixels=pixels,
+            half_width=half_width,
+            centre=False,
+            rotate=False,
+            flip=False,
+            zoom=False,
+            scale="gev",
+            intensity="linear",
+        )
 
     @property
     def need_charge(self) -> bool:

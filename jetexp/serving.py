@@ -146,16 +146,7 @@ class ServedSettings(Settings):
     @property
     def raw_images(self) -> ImageSettings:
         """How raw images are made from constituents, to send jets to the served tagger."""
-        return ImageSettings(
-            pixels=self.pixels,
-            half_width=self.half_width,
-            centre=False,
-            rotate=False,
-            flip=False,
-            zoom=False,
-            scale="gev",
-            intensity="linear",
-        )
+        return ImageSettings.raw(self.pixels, self.half_width)
 
 
 def probabilities(forward: ForwardPass, given: Any, settings: ServedSettings) -> Float:

@@ -20,16 +20,7 @@ from jetexp.jets.load import load_jets
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import JetFileSettings
 
-RAW = ImageSettings(
-    pixels=40,
-    half_width=1.0,
-    centre=False,
-    rotate=False,
-    flip=False,
-    zoom=False,
-    scale="gev",
-    intensity="linear",
-)
+RAW = ImageSettings.raw()
 
 
 def read_all(path: Path | str | dict[str, Any], classes: Sequence[str], **settings: Any) -> Jets:

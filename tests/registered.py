@@ -12,16 +12,7 @@ from jetexp.serving import ServedSettings
 from jetexp.tracking import open_parent
 
 NAME = "w-vs-qcd"
-RAW = ImageSettings(
-    pixels=40,
-    half_width=1.0,
-    centre=False,
-    rotate=False,
-    flip=False,
-    zoom=False,
-    scale="gev",
-    intensity="linear",
-)
+RAW = ImageSettings.raw()
 SERVED = ServedSettings(classes=("QCD", "W"), signal="W", inputs=InputSettings(images=RAW))
 
 

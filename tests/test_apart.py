@@ -10,6 +10,7 @@ from registered import SERVED, log, tagger, telling_sample
 
 from jetexp.apart import score_apart
 from jetexp.errors import ModelError
+from jetexp.inference import compiled
 from jetexp.serving import probabilities
 
 
@@ -18,19 +19,24 @@ def sample():
     return telling_sample()
 
 
+def stored():
+    """A copy of a logged model, whose code may be changed."""
+    uri = log(tagger(0)).model_uri
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path="copy"))
+
+
 @pytest.mark.slow
 def test_a_stored_model_runs_its_own_code_without_pickles(mlflow_store, sample):
-    recorder = log(tagger(0))
-    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=recorder.model_uri, dst_path="copy"))
+    folder = stored()
     code = folder / "code" / "jetexp" / "images.py"
     # yesterday's code halved every pixel
     present = code.read_text()
     code.write_text(present.replace("else block.pt[chosen]", "else 0.5 * block.pt[chosen]"))
     assert code.read_text() != present
     scores = score_apart(str(folder), sample.images[:50])
-    expected = probabilities(tagger(0), sample.images[:50] / 2, SERVED)
+    expected = probabilities(compiled(tagger(0)), sample.images[:50] / 2, SERVED)
     assert np.abs(scores - expected).max() < 1e-5
-    assert np.abs(scores - probabilities(tagger(0), sample.images[:50], SERVED)).max() > 0.1
+    assert np.abs(scores - probabilities(compiled(tagger(0)), sample.images[:50], SERVED)).max() > 0.1
 
 
 def test_images_that_cannot_be_written_are_told(mlflow_store, sample):
@@ -47,8 +53,7 @@ def test_images_that_cannot_be_written_are_told(mlflow_store, sample):
 
 @pytest.mark.slow
 def test_a_stored_model_that_does_not_load_is_named_with_its_fault(mlflow_store, sample):
-    recorder = log(tagger(0))
-    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=recorder.model_uri, dst_path="copy"))
+    folder = stored()
     (folder / "served_model.py").unlink()
     with pytest.raises(ModelError, match="does not score raw images in a process of its own: "):
         score_apart(str(folder), sample.images[:5])
@@ -56,8 +61,7 @@ def test_a_stored_model_that_does_not_load_is_named_with_its_fault(mlflow_store,
 
 @pytest.mark.slow
 def test_a_model_of_the_time_when_answers_were_arrays_is_scored_too(mlflow_store, sample):
-    recorder = log(tagger(0))
-    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=recorder.model_uri, dst_path="copy"))
+    folder = stored()
     code = folder / "code" / "jetexp" / "serving.py"
     present = code.read_text()
     code.write_text(
@@ -68,4 +72,4 @@ def test_a_model_of_the_time_when_answers_were_arrays_is_scored_too(mlflow_store
     )
     assert code.read_text() != present
     scores = score_apart(str(folder), sample.images[:50])
-    assert np.abs(scores - probabilities(tagger(0), sample.images[:50], SERVED)).max() < 1e-5
+    assert np.abs(scores - probabilities(compiled(tagger(0)), sample.images[:50], SERVED)).max() < 1e-5

@@ -178,16 +178,7 @@ def test_standardisation_takes_back_what_it_is_made_to_take_back(jets):
 
 def test_pixelated_jets_are_those_of_raw_images_and_the_others_stay(pythia_jets):
     """What a server makes of raw images is what was trained on."""
-    raw = ImageSettings(
-        pixels=40,
-        half_width=1.0,
-        centre=False,
-        rotate=False,
-        flip=False,
-        zoom=False,
-        scale="gev",
-        intensity="linear",
-    )
+    raw = ImageSettings.raw()
     served = jets_from_images(make_images(pythia_jets, raw), half_width=1.0)
     everything = changed(pythia_jets, pixelate=1.0)
     assert np.array_equal(everything.offsets, served.offsets)

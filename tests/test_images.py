@@ -14,16 +14,7 @@ from jetexp import images as images_module
 from jetexp.errors import JetexpError
 from jetexp.images import ImageSettings, make_images
 
-RAW = ImageSettings(
-    pixels=40,
-    half_width=1.0,
-    centre=False,
-    rotate=False,
-    flip=False,
-    zoom=False,
-    scale="gev",
-    intensity="linear",
-)
+RAW = ImageSettings.raw()
 STANDARD = ImageSettings(scale="gev", intensity="linear", half_width=1.5, pixels=30)
 
 

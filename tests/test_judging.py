@@ -13,6 +13,7 @@ from registered import NAME, SERVED, aliases, enter, log, tagger, telling_sample
 from jetexp.errors import ModelError
 from jetexp.experiment import GateSettings
 from jetexp.history import events_of
+from jetexp.inference import compiled
 from jetexp.judging import judge, preview
 from jetexp.registry import champion_of
 from jetexp.serving import load_tagger, probabilities
@@ -24,7 +25,7 @@ def sample():
 
 
 def judged(version, network, sample, gate=None, **options):
-    offline = probabilities(network, sample.images, SERVED)
+    offline = probabilities(compiled(network), sample.images, SERVED)
     return judge(MlflowClient(), NAME, version, sample, gate or GateSettings(), offline=offline, **options)
 
 
@@ -76,7 +77,7 @@ def test_the_aliases_follow_the_gate(mlflow_store, sample):
 def test_a_version_that_answers_otherwise_than_before_takes_no_alias(mlflow_store, sample):
     network = tagger(0)
     version = enter(network)
-    offline = probabilities(network, sample.images, SERVED)
+    offline = probabilities(compiled(network), sample.images, SERVED)
     offline[7, 0] += 2e-5
     with pytest.raises(
         ModelError, match=r"loaded back from where it is kept, gives scores that differ by 2e-05"
@@ -88,13 +89,13 @@ def test_a_version_that_answers_otherwise_than_before_takes_no_alias(mlflow_stor
 def here(address, images):
     """Score in this process: seconds sooner than apart."""
     network, served = load_tagger(address)
-    return probabilities(network, images, served)
+    return probabilities(compiled(network), images, served)
 
 
 def test_a_dry_run_decides_and_changes_nothing(mlflow_store, sample):
     client, network = MlflowClient(), tagger(0)
     uri = log(network).model_uri
-    offline = probabilities(network, sample.images, SERVED)
+    offline = probabilities(compiled(network), sample.images, SERVED)
     first = preview(client, NAME, uri, sample, GateSettings(), offline=offline, score=here)
     assert (first.version, first.champion, first.decision.outcome) == (None, None, "promoted")
     assert client.search_registered_models() == []

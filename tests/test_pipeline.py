@@ -216,6 +216,7 @@ def test_the_first_model_is_refused_for_its_few_test_jets(executed: Executed) ->
 
 
 def test_the_registered_model_answers_as_jetexp_does(executed: Executed) -> None:
+    from jetexp.inference import compiled
     from jetexp.recording import served_settings
     from jetexp.serving import probabilities
 
@@ -224,7 +225,7 @@ def test_the_registered_model_answers_as_jetexp_does(executed: Executed) -> None
     images = make_images(executed.jets.take(slice(0, 5)), served.raw_images)
     model = mlflow.pyfunc.load_model("models:/w-vs-qcd@challenger")
     answer = model.predict(images)[list(served.classes)]
-    np.testing.assert_allclose(answer, probabilities(best.network, images, served), atol=1e-5)
+    np.testing.assert_allclose(answer, probabilities(compiled(best.network), images, served), atol=1e-5)
     half = model.predict(make_images(executed.jets, served.raw_images), params={"signal_efficiency": 0.5})
     is_signal = executed.jets.label == served.classes.index(served.signal)
     # seventy signal jets validate, and so few epochs do not overfit the others

@@ -17,6 +17,7 @@ from servers import post, serve
 
 from jetexp.errors import ModelError
 from jetexp.images import ImageSettings
+from jetexp.inference import compiled
 from jetexp.inputs import InputSettings, make_inputs
 from jetexp.jets.pixels import jets_from_images
 from jetexp.serving import CODE, ServedSettings, Thresholds, load_tagger, probabilities
@@ -55,7 +56,7 @@ def logged(mlflow_store, served, network):
 def test_probabilities_are_those_of_training(network, served, images):
     jets = jets_from_images(images, half_width=1.0)
     expected = predict(network, make_inputs(jets, served.inputs))
-    answer = probabilities(network, images, served)
+    answer = probabilities(compiled(network), images, served)
     assert answer.shape == (700, 2)
     assert np.abs(answer - expected).max() < 1e-5
     assert np.ptp(answer[:, 0]) > 1e-3
@@ -73,7 +74,7 @@ def test_constituents_are_judged_as_in_training_wherever_the_jet_lies(network, s
     jets = pythia_jets.take(slice(0, 600))
     expected = predict(network, make_inputs(jets, served.inputs))
     for eta, phi in ((0.0, 0.0), (1.3, 3.1), (-0.7, -2.0)):
-        answer = probabilities(network, table_of(jets, eta, phi), served)
+        answer = probabilities(compiled(network), table_of(jets, eta, phi), served)
         assert answer.shape == (600, 2)
         # a constituent at the edge of a pixel may fall on its other side
         assert np.quantile(np.abs(answer - expected), 0.99) < 1e-4
@@ -84,7 +85,7 @@ def test_constituents_are_judged_as_in_training_wherever_the_jet_lies(network, s
         places = order(len(mixed["pt"][row]))
         for name in mixed:
             mixed.at[row, name] = [*np.array(mixed.at[row, name])[places], 0.0]
-    assert np.quantile(np.abs(probabilities(network, mixed, served) - expected), 0.99) < 1e-4
+    assert np.quantile(np.abs(probabilities(compiled(network), mixed, served) - expected), 0.99) < 1e-4
 
 
 def test_a_working_point_is_decided_by_the_thresholds_of_the_form(
@@ -94,8 +95,10 @@ def test_a_working_point_is_decided_by_the_thresholds_of_the_form(
     table = table_of(pythia_jets.take(slice(0, 600)))
     everything = np.full(len(images), True)
     thresholds = Thresholds(
-        constituents=Thresholds.measured(probabilities(network, table, served)[:, 1], np.full(600, True)),
-        images=Thresholds.measured(probabilities(network, images, served)[:, 1], everything),
+        constituents=Thresholds.measured(
+            probabilities(compiled(network), table, served)[:, 1], np.full(600, True)
+        ),
+        images=Thresholds.measured(probabilities(compiled(network), images, served)[:, 1], everything),
     )
     with open_parent("e", "r", served=served) as recorder:
         recorder.network(network, served.model_copy(update={"thresholds": thresholds}))
@@ -121,17 +124,18 @@ def test_a_model_without_working_points_says_so(logged, images):
 
 
 def test_requests_at_once_do_not_disturb_each_other(network, served, images):
-    expected = probabilities(network, images, served)
+    forward = compiled(network)
+    expected = probabilities(forward, images, served)
     parts = [slice(start, start + 7) for start in range(0, 560, 7)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda part: probabilities(network, images[part], served), parts))
+        answers = list(pool.map(lambda part: probabilities(forward, images[part], served), parts))
     assert np.abs(np.concatenate(answers) - expected[:560]).max() < 1e-5
 
 
 def test_the_logged_model_loads_without_pickle_and_gives_the_same(logged, network, served, images):
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
     model = mlflow.pyfunc.load_model(logged)
-    answer, expected = model.predict(images), probabilities(network, images, served)
+    answer, expected = model.predict(images), probabilities(compiled(network), images, served)
     assert list(answer.columns) == ["QCD", "W", "discriminant"]
     assert np.abs(answer[["QCD", "W"]].to_numpy() - expected).max() < 1e-5
     assert np.array_equal(answer["discriminant"], answer["W"])
@@ -212,7 +216,7 @@ def test_an_environment_that_mlflow_makes_from_the_model_alone_gives_the_same(
         status, answer = post(port, body)
     assert status == 200
     found = np.array([[row["QCD"], row["W"]] for row in answer["predictions"]])
-    assert np.abs(found - probabilities(network, table, served)).max() < 1e-5
+    assert np.abs(found - probabilities(compiled(network), table, served)).max() < 1e-5
     (environment,) = (tmp_path / "environments").glob("mlflow-*")
     assert list(environment.glob("lib/python*/site-packages/tensorflow"))
     assert not list(environment.glob("lib/python*/site-packages/*jetexp*"))
@@ -223,7 +227,7 @@ def test_a_real_server_answers_as_offline_and_refuses_with_a_sentence(
     server, network, served, images, pythia_jets
 ):
     three = images[:3]
-    offline = probabilities(network, three, served)
+    offline = probabilities(compiled(network), three, served)
     for key, shape in (("instances", (3, 40, 40)), ("inputs", (3, 40, 40)), ("inputs", (3, 40, 40, 1))):
         status, answer = post(server, json.dumps({key: three.reshape(shape).tolist()}).encode())
         assert status == 200
@@ -232,7 +236,7 @@ def test_a_real_server_answers_as_offline_and_refuses_with_a_sentence(
             np.abs(np.array([[row["QCD"], row["W"]] for row in answer["predictions"]]) - offline).max() < 1e-5
         )
     jets = pythia_jets.take(slice(0, 5))
-    table, expected = table_of(jets, 0.4, 1.0), probabilities(network, table_of(jets), served)[:, 1]
+    table, expected = table_of(jets, 0.4, 1.0), probabilities(compiled(network), table_of(jets), served)[:, 1]
     parquet = io.BytesIO()
     table.to_parquet(parquet)
     bodies = {

@@ -18,6 +18,7 @@ from jetexp.evaluation.calibration import apply_temperature
 from jetexp.evaluation.separation import is_of_separation
 from jetexp.experiment_file import override, read_experiment, validated
 from jetexp.images import make_images
+from jetexp.inference import compiled
 from jetexp.jets.sample import Jets
 from jetexp.jets.store import write_jets
 from jetexp.pipeline import Outcome, run_experiment
@@ -128,7 +129,9 @@ def test_the_registered_model_answers_a_probability_a_class(executed: Executed) 
     assert list(answer.columns) == [*served.classes, "discriminant"]
     np.testing.assert_array_equal(answer["discriminant"], answer[served.signal])
     answer = answer[list(served.classes)]
-    np.testing.assert_allclose(answer, probabilities(outcome.best.network, images, served), atol=1e-5)
+    np.testing.assert_allclose(
+        answer, probabilities(compiled(outcome.best.network), images, served), atol=1e-5
+    )
     metrics = client.get_run(outcome.run_id).data.metrics
     assert metrics["served_auc_W_vs_QCD"] == next(
         one.auc for one in outcome.served.separations if one.name == "W_vs_QCD"

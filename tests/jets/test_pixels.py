@@ -10,16 +10,7 @@ from jetexp.images import ImageSettings, make_images
 from jetexp.jets.pixels import jets_from_images
 from jetexp.jets.sample import Jets
 
-RAW = ImageSettings(
-    pixels=40,
-    half_width=1.0,
-    centre=False,
-    rotate=False,
-    flip=False,
-    zoom=False,
-    scale="gev",
-    intensity="linear",
-)
+RAW = ImageSettings.raw()
 
 
 def images(number: int = 20) -> np.ndarray:

@@ -178,16 +178,7 @@ def export_ucl(jets: Jets, path: str | Path) -> None:
             raise JetFileError(f"A UCL file holds the classes {', '.join(CLASSES)}; {name!r} is not one.")
         if not count:
             raise JetFileError(f"There are no jets of class {name!r} to export.")
-    raw = ImageSettings(
-        pixels=PIXELS,
-        half_width=HALF_WIDTH,
-        centre=False,
-        rotate=False,
-        flip=False,
-        zoom=False,
-        scale="gev",
-        intensity="linear",
-    )
+    raw = ImageSettings.raw(PIXELS, HALF_WIDTH)
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name in (name for name in CLASSES if name in jets.classes):
             which = np.flatnonzero(jets.label == jets.classes.index(name))
