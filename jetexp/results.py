@@ -110,14 +110,15 @@ def power_laws(results: Sequence[TaggerResult]) -> dict[str, PowerLaw]:
     Returns
     -------
     dict of str to PowerLaw
-        By tagger; none for one that has not two different numbers of jets, or has a limit.
+        By tagger; none for one whose numbers of jets span less than a factor of two, or that has a limit.
     """
     laws = {}
     for tagger in dict.fromkeys(one.tagger for one in results):
         of_tagger = [one for one in results if one.tagger == tagger]
         points = [one.test.measurements["rejection_50"] for one in of_tagger]
         jets = [one.training_jets for one in of_tagger]
-        if len(set(jets)) < 2 or any(point.is_limit or not point.error for point in points):
+        # variants of other jets differ by a few in number, which says nothing of a law
+        if max(jets) < 2 * min(jets) or any(point.is_limit or not point.error for point in points):
             continue
         # one seed's own spread is not known: that of the others stands in for it
         relative = [point.spread / point.mean for point in points if point.spread is not None]
