@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +31,7 @@ from jetexp.jets.files import JetFiles
 from jetexp.jets.sample import Jets, concatenate, jet_hash
 from jetexp.jets.settings import JetFileSettings
 from jetexp.mlflow_store import first_line
-from jetexp.serving import DISCRIMINANT, ServedSettings, load_tagger
+from jetexp.serving import DISCRIMINANT, ServedSettings, opened_tagger
 
 __all__ = ["BatchScores", "score_files"]
 
@@ -102,26 +103,30 @@ def score_files(
     """
     started = time.perf_counter()
     model_id = _model_id(model_uri)
-    # by its id, as an alias may move meanwhile
-    network, served = load_tagger(f"models:/{model_id}")
-    forward = compiled(network)
-    known = classes_in(settings)
-    reader = JetFiles(known.settings, known.classes)
     parts = output.parent / f".{output.name}.parts"
-    _keep_only(parts, {MODEL_ID: model_id, "block": block})
     digest, paths, jets, found = hashlib.sha256(), [], 0, 0
-    with scratch_folder(output.parent) as scratch, progress() as display:
+    with (
+        # by its id, as an alias may move meanwhile
+        opened_tagger(f"models:/{model_id}") as (served, load_network),
+        scratch_folder(output.parent) as scratch,
+        progress() as display,
+    ):
+        known = classes_in(settings)
+        reader = JetFiles(known.settings, known.classes)
+        _keep_only(parts, {MODEL_ID: model_id, "block": block})
         bar = display.add_task("scoring", total=known.jets or None, rate="")
-        for one in _ahead(_parts(_blocks(reader.batches(scratch), block), parts, served)):
-            digest.update(one.hashes)
-            if one.inputs is None:
-                found += one.jets
-            else:
-                _write(one.path, _scores(forward, served, one.inputs), one.fingerprint)
-            paths.append(one.path)
-            jets += one.jets
-            rate = f"{jets / (time.perf_counter() - started):.0f} jets/s"
-            display.update(bar, advance=one.jets, rate=rate)
+        with _ahead(_parts(_blocks(reader.batches(scratch), block), parts, served)) as prepared:
+            forward = compiled(load_network())
+            for one in prepared:
+                digest.update(one.hashes)
+                if one.inputs is None:
+                    found += one.jets
+                else:
+                    _write(one.path, _scores(forward, served, one.inputs), one.fingerprint)
+                paths.append(one.path)
+                jets += one.jets
+                rate = f"{jets / (time.perf_counter() - started):.0f} jets/s"
+                display.update(bar, advance=one.jets, rate=rate)
     told: dict[str, Any] = {
         MODEL: model_uri,
         MODEL_ID: model_id,
@@ -186,13 +191,19 @@ def _parts(blocks: Iterable[Jets], folder: Path, served: ServedSettings) -> Iter
         yield _Part(path, len(jets), fingerprint, hashes, make_inputs(jets, served.inputs))
 
 
-def _ahead(coming: Iterator[Item]) -> Iterator[Item]:
-    """Make the next item in a thread, while the last is worked on."""
+@contextmanager
+def _ahead(coming: Iterator[Item]) -> Iterator[Iterator[Item]]:
+    """Make the first item in a thread at once, and each further one while the last is worked on."""
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(next, coming, None)
-        while (item := future.result()) is not None:
-            future = pool.submit(next, coming, None)
-            yield item
+        first = pool.submit(next, coming, None)
+
+        def items() -> Iterator[Item]:
+            future = first
+            while (item := future.result()) is not None:
+                future = pool.submit(next, coming, None)
+                yield item
+
+        yield items()
 
 
 def _scores(forward: ForwardPass, served: ServedSettings, inputs: Inputs) -> pa.Table:

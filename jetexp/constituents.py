@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from jetexp.geometry import Block, GeometrySettings, blocks
+from jetexp.geometry import Block, BlockArray, GeometrySettings, make_arrays
 from jetexp.jets.sample import Jets
 
-__all__ = ["ConstituentSettings", "make_constituents"]
+__all__ = ["ConstituentSettings", "constituent_array", "make_constituents"]
 
 # so many that a block fits into the caches of a processor
 JETS_AT_ONCE = 1_000
@@ -45,8 +45,24 @@ def make_constituents(jets: Jets, settings: ConstituentSettings) -> npt.NDArray[
     ndarray of float32, shape (N, constituents, 3)
         Eta, phi, and pT as a fraction of the jet's summed pT; by falling pT, then zeros.
     """
-    lists = np.zeros((len(jets), settings.constituents, 3), dtype=np.float32)
-    for block in blocks(jets, settings, JETS_AT_ONCE):
+    (lists,) = make_arrays(jets, [constituent_array(settings)])
+    return lists
+
+
+def constituent_array(settings: ConstituentSettings) -> BlockArray:
+    """Say how lists of constituents are made, for :func:`jetexp.geometry.make_arrays`.
+
+    Parameters
+    ----------
+    settings : ConstituentSettings
+        What is done to the jets.
+
+    Returns
+    -------
+    BlockArray
+    """
+
+    def write(block: Block, lists: npt.NDArray[np.float32]) -> None:
         order = _by_falling_pt(block)
         jet = block.jet[order]
         starts = np.searchsorted(jet, np.arange(block.number))
@@ -54,8 +70,9 @@ def make_constituents(jets: Jets, settings: ConstituentSettings) -> npt.NDArray[
         kept = (place < settings.constituents) & (block.pt[order] > 0)
         order, jet, place = order[kept], jet[kept], place[kept]
         features = (block.eta[order], block.phi[order], block.pt[order] / block.total[jet])
-        lists[block.jets][jet, place] = np.stack(features, axis=-1)
-    return lists
+        lists[jet, place] = np.stack(features, axis=-1)
+
+    return BlockArray(settings, (settings.constituents, 3), JETS_AT_ONCE, write)
 
 
 def _by_falling_pt(block: Block) -> npt.NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from pydantic import Field
 from jetexp.jets.sample import Jets
 from jetexp.settings import Settings
 
-__all__ = ["Block", "GeometrySettings", "blocks", "sums"]
+__all__ = ["Block", "BlockArray", "GeometrySettings", "blocks", "make_arrays", "sums"]
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -48,6 +48,11 @@ class GeometrySettings(Settings):
     flip: bool = True
     zoom: bool = True
     reference_pt: float = Field(600.0, gt=0)
+
+    @property
+    def geometry(self) -> GeometrySettings:
+        """These settings alone, of whatever else there is."""
+        return GeometrySettings(**{name: getattr(self, name) for name in GeometrySettings.model_fields})
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +122,52 @@ def blocks(jets: Jets, settings: GeometrySettings, jets_at_once: int) -> Iterato
         eta, phi = _moved(jet, eta, phi, pt, total, settings)
         yield Block(slice(start, stop), jet, eta, phi, pt, charge, total)
         jets.release()
+
+
+@dataclass(frozen=True, eq=False)
+class BlockArray:
+    """An array that is made from jets in standard position, block by block.
+
+    Attributes
+    ----------
+    settings : GeometrySettings
+        What the standard position is.
+    shape : tuple of int
+        Of the entry of one jet.
+    jets_at_once : int
+        Jets of a block, at most.
+    fill : callable
+        Given a block and the zeros of its jets, shape (number, ...), writes their entries.
+    """
+
+    settings: GeometrySettings
+    shape: tuple[int, ...]
+    jets_at_once: int
+    fill: Callable[[Block, npt.NDArray[np.float32]], None]
+
+
+def make_arrays(jets: Jets, wanted: Sequence[BlockArray]) -> list[npt.NDArray[np.float32]]:
+    """Make arrays from jets, bringing these to each standard position once.
+
+    Parameters
+    ----------
+    jets : Jets
+        N jets.
+    wanted : sequence of BlockArray
+        What is made of them.
+
+    Returns
+    -------
+    list of ndarray of float32, first axis N
+        In the order of ``wanted``.
+    """
+    made = [np.zeros((len(jets), *one.shape), dtype=np.float32) for one in wanted]
+    for geometry in dict.fromkeys(one.settings.geometry for one in wanted):
+        alike = [pair for pair in zip(wanted, made, strict=True) if pair[0].settings.geometry == geometry]
+        for block in blocks(jets, geometry, min(one.jets_at_once for one, _ in alike)):
+            for one, array in alike:
+                one.fill(block, array[block.jets])
+    return made
 
 
 def sums(jet: Index, values: Float | None, number: int) -> Float:

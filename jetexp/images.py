@@ -9,11 +9,11 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from jetexp.errors import JetexpError
-from jetexp.geometry import Block, GeometrySettings, blocks, sums
+from jetexp.geometry import Block, BlockArray, GeometrySettings, make_arrays, sums
 from jetexp.jets.pixels import HALF_WIDTH, PIXELS
 from jetexp.jets.sample import Jets
 
-__all__ = ["ImageSettings", "make_images"]
+__all__ = ["ImageSettings", "image_array", "make_images"]
 
 Float = npt.NDArray[np.float64]
 
@@ -140,19 +140,43 @@ def make_images(jets: Jets, settings: ImageSettings) -> npt.NDArray[np.float32]:
     >>> image[0, :, :, 0].tolist()[2]
     [0.25, 0.0, 0.75, 0.0]
     """
+    (images,) = make_arrays(jets, [image_array(jets, settings)])
+    return images
+
+
+def image_array(jets: Jets, settings: ImageSettings) -> BlockArray:
+    """Say how images are made, for :func:`jetexp.geometry.make_arrays`.
+
+    Parameters
+    ----------
+    jets : Jets
+        The jets that they shall be made of.
+    settings : ImageSettings
+        What is done to them.
+
+    Returns
+    -------
+    BlockArray
+
+    Raises
+    ------
+    JetexpError
+        If a channel needs charges, and the jets have none.
+    """
     if settings.need_charge and jets.constituent_charge is None:
         raise JetexpError(
             f"images.channels {list(settings.channels)} need the constituents' charges, which these jets "
             "do not carry: use the channels pt and count."
         )
-    pixels, channels = settings.pixels, settings.channels
-    images = np.empty((len(jets), pixels, pixels, len(channels)), dtype=np.float32)
-    largest = int(jets.counts.max(initial=1))
-    for block in blocks(jets, settings, max(1, BLOCK_CELLS // max(pixels**2, largest))):
+
+    def draw(block: Block, images: npt.NDArray[np.float32]) -> None:
         cell = _cells(block, settings)
-        for index, channel in enumerate(channels):
-            images[block.jets, :, :, index] = _channel(block, cell, channel, settings)
-    return images
+        for index, channel in enumerate(settings.channels):
+            images[..., index] = _channel(block, cell, channel, settings)
+
+    largest = max(settings.pixels**2, int(jets.counts.max(initial=1)))
+    shape = (settings.pixels, settings.pixels, len(settings.channels))
+    return BlockArray(settings, shape, max(1, BLOCK_CELLS // largest), draw)
 
 
 def _cells(block: Block, settings: ImageSettings) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from jetexp.inputs import Inputs, number_of_jets, some_inputs
+from jetexp.inputs import Inputs, LazyArray, number_of_jets, some_inputs
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +30,8 @@ def compiled(network: keras.Model) -> ForwardPass:
 
     Called as it is, a network runs layer by layer, and ``network.predict`` compiles for each number of jets
     anew; threads may call what is given here at the same time. With a backend other than TensorFlow the
-    network is called as it is.
+    network is called as it is. A network that takes any number of constituents is spared the places that no
+    jet of a batch fills.
 
     Parameters
     ----------
@@ -53,7 +54,19 @@ def compiled(network: keras.Model) -> ForwardPass:
 
     taken = keras.tree.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype, one.name), network.input)
     traced = tf.function(forward, input_signature=[taken], autograph=False).get_concrete_function()
-    return lambda inputs: np.asarray(traced(inputs), np.float32)
+    ragged = [name for name, spec in taken.items() if spec.shape[1:2] == [None]]
+
+    def answer(inputs: Inputs) -> npt.NDArray[np.float32]:
+        return np.asarray(traced({**inputs, **{name: _filled(inputs[name]) for name in ragged}}), np.float32)
+
+    return answer
+
+
+def _filled(lists: npt.NDArray[np.float32] | LazyArray) -> npt.NDArray[np.float32]:
+    """Leave out the last places of lists of constituents that are filled for no jet."""
+    values = lists[:]
+    filled = np.flatnonzero((values[..., 2] > 0).any(axis=0))
+    return values[:, : filled[-1] + 1 if len(filled) else 1]
 
 
 def uncompiled(network: keras.Model) -> ForwardPass:
@@ -77,7 +90,7 @@ def uncompiled(network: keras.Model) -> ForwardPass:
 def forward_in_batches(
     forward: ForwardPass, inputs: Inputs, classes: int, batch_size: int = BATCH
 ) -> npt.NDArray[np.float32]:
-    """Score jets, some at a time.
+    """Score jets, some at a time, those of about as many constituents together.
 
     Parameters
     ----------
@@ -100,7 +113,15 @@ def forward_in_batches(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for start in range(0, number, MADE_AT_ONCE):
             some = some_inputs(inputs, slice(start, min(start + MADE_AT_ONCE, number)))
-            firsts = range(0, number_of_jets(some), batch_size)
-            batches = [some_inputs(some, slice(first, first + batch_size)) for first in firsts]
-            scores += pool.map(forward, batches)
+            order = _by_constituents(some)
+            which = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+            found = pool.map(lambda few, some=some: forward(some_inputs(some, few)), which)
+            scores.append(np.concatenate([*found])[np.argsort(order)])
     return np.concatenate(scores)
+
+
+def _by_constituents(inputs: Inputs) -> npt.NDArray[np.int64]:
+    """Order jets by the number of constituents that a network is shown, if it is shown them."""
+    if "constituents" not in inputs:
+        return np.arange(number_of_jets(inputs))
+    return np.argsort(np.count_nonzero(inputs["constituents"][:][..., 2], axis=1), kind="stable")

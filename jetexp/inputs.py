@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import model_validator
 
-from jetexp.constituents import ConstituentSettings, make_constituents
-from jetexp.images import ImageSettings, make_images
+from jetexp.constituents import ConstituentSettings, constituent_array
+from jetexp.geometry import BlockArray, make_arrays
+from jetexp.images import ImageSettings, image_array
 from jetexp.jets.observables import Observable, make_observables
 from jetexp.jets.sample import Jets
 from jetexp.settings import Settings
@@ -114,24 +115,34 @@ def make_inputs(
     JetexpError
         If an input needs charges, and the jets have none.
     """
-    makers: dict[str, Callable[[Jets], npt.NDArray[np.float32]]] = {}
+    # what is wrong with these jets is told now
+    wanted = _block_arrays(jets, settings)
+    size = len(jets) * sum(4 * math.prod(one.shape) for one in wanted.values())
+    made: dict[str, npt.NDArray[np.float32] | LazyArray] = {}
+    if memory is not None and size > memory:
+        for name, one in wanted.items():
+            made[name] = LazyArray(jets, partial(_made_alone, name, settings), (len(jets), *one.shape))
+    else:
+        made.update(zip(wanted, make_arrays(jets, list(wanted.values())), strict=True))
+    if settings.observables:
+        # few numbers a jet, and some of them take long: always in memory
+        made["observables"] = make_observables(jets, settings.observables, cache=cache)
+    return {name: made[name] for name in ("image", "observables", "constituents") if name in made}
+
+
+def _block_arrays(jets: Jets, settings: InputSettings) -> dict[str, BlockArray]:
+    """Say which arrays are made from jets in standard position."""
+    wanted = {}
     if settings.images is not None:
-        makers["image"] = partial(make_images, settings=settings.images)
+        wanted["image"] = image_array(jets, settings.images)
     if settings.constituents is not None:
-        makers["constituents"] = partial(make_constituents, settings=settings.constituents)
-    # what is wrong with these jets is told now, and the shapes are known
-    shapes = {name: make(jets.between(0, 0)).shape[1:] for name, make in makers.items()}
-    size = len(jets) * sum(4 * math.prod(shape) for shape in shapes.values())
-    lazy = memory is not None and size > memory
-    inputs: dict[str, npt.NDArray[np.float32] | LazyArray] = {}
-    for name in ("image", "observables", "constituents"):
-        if name in makers:
-            make = makers[name]
-            inputs[name] = LazyArray(jets, make, (len(jets), *shapes[name])) if lazy else make(jets)
-        elif name == "observables" and settings.observables:
-            # few numbers a jet, and some of them take long: always in memory
-            inputs[name] = make_observables(jets, settings.observables, cache=cache)
-    return inputs
+        wanted["constituents"] = constituent_array(settings.constituents)
+    return wanted
+
+
+def _made_alone(name: str, settings: InputSettings, jets: Jets) -> npt.NDArray[np.float32]:
+    (made,) = make_arrays(jets, [_block_arrays(jets, settings)[name]])
+    return made
 
 
 def number_of_jets(inputs: Inputs) -> int:

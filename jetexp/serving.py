@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +42,7 @@ __all__ = [
     "Thresholds",
     "load_tagger",
     "log_tagger",
+    "opened_tagger",
     "probabilities",
 ]
 
@@ -202,10 +203,8 @@ class JetTagger(PythonModel):
         context : mlflow.pyfunc.PythonModelContext
             Where the artifacts ``network`` and ``settings`` lie.
         """
-        network, self.settings = _loaded(
-            Path(context.artifacts["network"]), Path(context.artifacts["settings"])
-        )
-        self.forward = compiled(network)
+        self.settings = _settings(Path(context.artifacts["settings"]))
+        self.forward = compiled(_network(Path(context.artifacts["network"])))
         if not self.settings.inputs.need_charge:
             # what is made or imported at the first use delays no client's first request
             for example in (_example(self.settings), _example_table()):
@@ -269,13 +268,14 @@ class JetTagger(PythonModel):
         return float(np.interp(efficiency, EFFICIENCIES, of_form))
 
 
-def _loaded(network: Path, settings: Path) -> tuple[keras.Model, ServedSettings]:
+def _network(path: Path) -> keras.Model:
     import keras
 
-    return (
-        keras.saving.load_model(network, compile=False, safe_mode=True),
-        ServedSettings.model_validate_json(settings.read_text(encoding="utf-8")),
-    )
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _settings(path: Path) -> ServedSettings:
+    return ServedSettings.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 def load_tagger(model_uri: str) -> tuple[keras.Model, ServedSettings]:
@@ -298,12 +298,49 @@ def load_tagger(model_uri: str) -> tuple[keras.Model, ServedSettings]:
     ModelError
         If there is no such model, or it is none of jetexp's.
     """
+    with opened_tagger(model_uri) as (settings, load_network):
+        return load_network(), settings
+
+
+@contextmanager
+def opened_tagger(model_uri: str) -> Iterator[tuple[ServedSettings, Callable[[], keras.Model]]]:
+    """Load the settings of a logged model, so that jets can be prepared while its network is loaded.
+
+    Parameters
+    ----------
+    model_uri : str
+        Such as ``models:/w-vs-qcd@champion``.
+
+    Yields
+    ------
+    settings : ServedSettings
+        How the network's inputs are made.
+    load_network : callable
+        Loads the network, meanwhile; raises ModelError too.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it is none of jetexp's.
+    """
     with tempfile.TemporaryDirectory() as temporary:
-        try:
+        with _only_taggers(model_uri):
             folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=temporary))
-            return _loaded(folder / "artifacts" / "network.keras", folder / "artifacts" / "settings.json")
-        except (MlflowException, OSError, ValueError) as error:
-            raise ModelError(f"{model_uri} holds no tagger that can be loaded: {error}") from error
+            settings = _settings(folder / "artifacts" / "settings.json")
+
+        def load_network() -> keras.Model:
+            with _only_taggers(model_uri):
+                return _network(folder / "artifacts" / "network.keras")
+
+        yield settings, load_network
+
+
+@contextmanager
+def _only_taggers(model_uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (MlflowException, OSError, ValueError) as error:
+        raise ModelError(f"{model_uri} holds no tagger that can be loaded: {error}") from error
 
 
 def _example(settings: ServedSettings) -> Float:

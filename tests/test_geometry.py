@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from toys import build_jets, one_jet, toy_jets
 
-from jetexp.geometry import GeometrySettings, blocks, sums
+from jetexp.geometry import BlockArray, GeometrySettings, blocks, make_arrays, sums
 from jetexp.images import ImageSettings, make_images
 
 NOTHING = GeometrySettings(centre=False, rotate=False, flip=False, zoom=False)
@@ -218,3 +218,32 @@ def test_charge_follows_its_constituent():
         at = moved(jets, GeometrySettings(minimum_pt=threshold), 11)
         np.testing.assert_array_equal(at.charge, np.floor(at.pt.astype(np.float32) * 1000) % 3 - 1)
     assert moved(toy_jets(30), GeometrySettings()).charge is None
+
+
+def test_jets_are_brought_to_each_standard_position_once():
+    seen = []
+
+    def counting(name):
+        def fill(block, array):
+            seen.append((name, block.jets))
+            array[:] = sums(block.jet, block.eta**2, block.number)
+
+        return fill
+
+    jets = toy_jets(25)
+    wanted = [
+        BlockArray(ImageSettings(pixels=9), (), 10, counting("first")),
+        BlockArray(GeometrySettings(), (), 20, counting("second")),
+        BlockArray(NOTHING, (), 100, counting("as it is")),
+    ]
+    first, second, as_it_is = make_arrays(jets, wanted)
+    in_turn = [(name, slice(n, n + 10)) for n in (0, 10) for name in ("first", "second")]
+    assert seen == [
+        *in_turn,
+        *((name, slice(20, 25)) for name in ("first", "second")),
+        ("as it is", slice(0, 25)),
+    ]
+    np.testing.assert_array_equal(first, second)
+    given = sums(jets.jet_index, jets.constituent_eta.astype(np.float64) ** 2, 25)
+    np.testing.assert_allclose(as_it_is, given, rtol=1e-6)
+    assert not np.allclose(first, as_it_is)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from jetexp.inference import compiled, forward_in_batches
 from jetexp.taggers.catalogue import build_ensemble, build_network
@@ -49,6 +50,44 @@ def test_batches_of_any_size_give_the_same(number):
     scores = forward_in_batches(forward, inputs, 2, batch_size=7)
     assert scores.shape == (number, 2)
     np.testing.assert_allclose(scores, forward(inputs), atol=1e-6)
+
+
+def ragged(number):
+    """Jets of 0 to 10 constituents, those of most neither first nor last."""
+    inputs = made(number)
+    counts = np.random.default_rng(2).integers(0, 11, number)
+    inputs["constituents"] *= np.arange(10)[None, :, None] < counts[:, None, None]
+    return inputs, counts
+
+
+@pytest.mark.parametrize("make", [cnn, pfn])
+def test_jets_of_other_numbers_of_constituents_keep_their_places(make):
+    network, (inputs, _) = make(), ragged(100)
+    inputs = {name: inputs[name] for name in network.input}
+    expected = keras.ops.convert_to_numpy(network(inputs, training=False))
+    assert np.ptp(expected, axis=0).min() > 1e-3
+    scores = forward_in_batches(compiled(network), inputs, network.output_shape[-1], batch_size=7)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_places_that_no_jet_fills_cost_nothing():
+    inputs, counts = ragged(100)
+    shown = []
+
+    class Watched(keras.layers.Layer):
+        def call(self, values):
+            tf.py_function(lambda given: shown.append(given.shape[1]), [values], [])
+            return values
+
+    given = keras.Input((None, 3), name="constituents")
+    network = keras.Model({"constituents": given}, keras.ops.sum(Watched()(given), axis=1))
+    forward = compiled(network)
+    shown.clear()
+    forward_in_batches(forward, {"constituents": inputs["constituents"]}, 3, batch_size=10)
+    assert sorted(shown) == [max(*group, 1) for group in np.sort(counts).reshape(10, 10).tolist()]
+    shown.clear()
+    assert forward({"constituents": np.zeros((2, 10, 3), np.float32)}).tolist() == [[0, 0, 0]] * 2
+    assert shown == [1]
 
 
 def test_nothing_is_traced_again(monkeypatch):

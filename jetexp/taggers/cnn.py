@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import keras
 from keras import layers, ops
 
-from jetexp.taggers.pfn import summed
+from jetexp.taggers.pfn import any_number, summed
 from jetexp.taggers.settings import CnnSettings
 
 __all__ = ["network"]
@@ -31,7 +31,10 @@ def network(settings: CnnSettings, shapes: Mapping[str, tuple[int, ...]], classe
     keras.Model
         With one softmax score a class.
     """
-    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+    inputs = {
+        name: any_number(shape) if name == "constituents" else keras.Input(shape, name=name)
+        for name, shape in shapes.items()
+    }
     features = inputs["image"]
     for block in range(settings.layers):
         # the first block sees four times the pixels of the second, and costs accordingly

@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from jetexp.taggers.settings import PfnSettings
 
-__all__ = ["network", "summed"]
+__all__ = ["any_number", "network", "summed"]
 
 # these bring angles, fractions of pT and the sum over a jet to the order of one
 ANGLE = 0.2
@@ -31,7 +31,7 @@ def network(settings: PfnSettings, shapes: Mapping[str, tuple[int, ...]], classe
         Layers of Phi and of F.
     shapes : mapping of str to tuple of int
         Shape (constituents, 3) of the input ``constituents``: eta, phi and the fraction of pT, which is
-        zero where there is no constituent.
+        zero where there is no constituent. The network takes any number of them.
     classes : int
         Number of classes.
 
@@ -40,13 +40,29 @@ def network(settings: PfnSettings, shapes: Mapping[str, tuple[int, ...]], classe
     keras.Model
         With one softmax score a class.
     """
-    constituents = keras.Input(shapes["constituents"], name="constituents")
+    constituents = any_number(shapes["constituents"])
     features = summed(constituents, settings.latent, settings.normalisation)
     for units in settings.dense:
         features = layers.Dense(units, activation="relu", kernel_initializer="he_uniform")(features)
         features = layers.Dropout(settings.dropout)(features)
     score = layers.Dense(classes, activation="softmax", name="score")(features)
     return keras.Model({"constituents": constituents}, score, name="pfn")
+
+
+def any_number(shape: tuple[int, ...]) -> keras.KerasTensor:
+    """Give an input for lists of constituents that may be shorter, or longer, than those trained on.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Constituents, and numbers that each is described by.
+
+    Returns
+    -------
+    KerasTensor, shape (N, any, shape[1])
+        Called ``constituents``.
+    """
+    return keras.Input((None, *shape[1:]), name="constituents")
 
 
 def summed(
