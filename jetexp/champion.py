@@ -33,7 +33,7 @@ from jetexp.history import Event, aliases_of, champions_of, events_of
 from jetexp.mlflow_store import delivered
 from jetexp.registry import CHALLENGER, CHAMPION, PREVIOUS, TEST_SAMPLE, gate_tags
 
-__all__ = ["change_champion", "one_at_a_time", "roll_back"]
+__all__ = ["change_champion", "one_at_a_time", "roll_back", "settle"]
 
 logger = logging.getLogger(__name__)
 
@@ -211,6 +211,20 @@ def _move(client: MlflowClient, name: str, event: Event) -> None:
         for key, value in told.items():
             soon(client.set_model_version_tag, event.version, key, value)
     _write(client, name, replace(event, finished=True))
+
+
+def settle(client: MlflowClient, name: str) -> None:
+    """Carry out what a gate or a rollback that was interrupted had written down.
+
+    Parameters
+    ----------
+    client : mlflow.MlflowClient
+        Connected.
+    name : str
+        The registered model.
+    """
+    with one_at_a_time(name):
+        _settle(client, name)
 
 
 def _settle(client: MlflowClient, name: str) -> None:

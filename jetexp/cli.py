@@ -101,23 +101,46 @@ def jetexp(verbose: bool) -> None:
 @click.option("--seeds", type=INTEGER, help="Final fits, each from a seed of its own.")
 @click.option("--seed", type=INTEGER, help="First seed of search and fits.")
 @new_test_sample_option
+@click.option("--fresh", is_flag=True, help="Start over, though the same execution was interrupted.")
+@click.option(
+    "--executions",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("executions"),
+    envvar="JETEXP_EXECUTIONS",
+    show_default=True,
+    show_envvar=True,
+    help="Where what an interrupted execution has finished is kept.",
+)
 @jets_folder_option
 @workers_option
 def run(
-    experiment: Path, jets_folder: Path, workers: int | None, new_test_sample: bool, **overrides: Any
+    experiment: Path,
+    jets_folder: Path,
+    workers: int | None,
+    new_test_sample: bool,
+    executions: Path,
+    fresh: bool,
+    **overrides: Any,
 ) -> None:
-    """Run the experiment of the file EXPERIMENT, from jets to registry."""
+    """Run the experiment of the file EXPERIMENT, from jets to registry; go on where it was interrupted."""
     from jetexp.console import import_quietly
     from jetexp.experiment_file import override, read_experiment
+    from jetexp.starting import starting
 
     resolved = override(read_experiment(experiment), **overrides)
-    import_quietly("keras")
-    from jetexp.pipeline import run_experiment
-    from jetexp.tables import print_outcome
+    with starting(executions):
+        import_quietly("keras")
+        from jetexp.pipeline import run_experiment
+        from jetexp.tables import print_outcome
 
-    outcome = run_experiment(
-        resolved, jets_folder=jets_folder, workers=workers, new_test_sample=new_test_sample
-    )
+        outcome = run_experiment(
+            resolved,
+            jets_folder=jets_folder,
+            workers=workers,
+            new_test_sample=new_test_sample,
+            executions=executions,
+            fresh=fresh,
+        )
     print_outcome(outcome)
 
 

@@ -20,6 +20,7 @@ from jetexp.jets.sample import Jets
 from jetexp.kept_scores import TEST_SCORES, scores_to_keep
 from jetexp.memory import release_memory
 from jetexp.parts import JetParts
+from jetexp.recorder import ChildRun
 from jetexp.recording import evaluated, raw_images, record_evaluation, record_note, served_settings
 from jetexp.serving import ServedSettings, Thresholds, probabilities
 from jetexp.tagger_fit import TaggerFit
@@ -248,7 +249,7 @@ def _scores(tagger: ClassicalTagger, inputs: Inputs) -> Float:
 
 def scored(
     shared: TaggerFits,
-    child: MlflowRecorder,
+    child: ChildRun,
     network: keras.Model | None,
     validation_scores: Float,
     test_scores: Float,
@@ -263,7 +264,7 @@ def scored(
     ----------
     shared : TaggerFits
         Jets, recorder and so on.
-    child : MlflowRecorder
+    child : MlflowRecorder or FinishedRun
         Of the fit's run.
     network : keras.Model or None
         What was fitted; None for a classical tagger.

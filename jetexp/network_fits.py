@@ -15,9 +15,9 @@ from jetexp.errors import JetexpError
 from jetexp.fit_store import FitStore
 from jetexp.fit_task import FitTask, epochs_so_far, fit_into_store, task_of
 from jetexp.fits import FinalFit, TaggerFits, hyperparameters, scored
+from jetexp.recorder import ChildRun
 from jetexp.tagger_fit import TaggerFit
 from jetexp.taggers.catalogue import input_settings
-from jetexp.tracking import MlflowRecorder
 from jetexp.training import History, devices, network_summary, predict
 from jetexp.workers import cores, finished_tasks
 
@@ -49,7 +49,7 @@ class _Underway:
         self.epochs = 0
         self._display = display
         with ExitStack() as stack:
-            self.child: MlflowRecorder = stack.enter_context(job.shared.parent.child(job.task.name))
+            self.child: ChildRun = stack.enter_context(job.shared.parent.child(job.task.name))
             self.child.parameters({"seed": job.task.seed, **hyperparameters(job.one)})
             total = job.one.training.epochs
             self._bar = display.add_task(job.task.name, total=total, rate="", visible=with_bar)

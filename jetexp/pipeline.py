@@ -16,6 +16,7 @@ import numpy.typing as npt
 from jetexp.evaluation.report import Evaluation, Summary, summarise
 from jetexp.evaluation.sculpting import MassSculpting, RejectionAgainstPt
 from jetexp.evaluation.seeds import SeedComparison
+from jetexp.execution import close_abandoned, open_execution, stop_with_mlflow
 from jetexp.experiment import Experiment
 from jetexp.files import scratch_folder
 from jetexp.fit_store import FitStore, search_key
@@ -25,7 +26,7 @@ from jetexp.inspection import record_inspection
 from jetexp.jets.sample import Jets
 from jetexp.judging import Verdict
 from jetexp.kept_scores import TEST_SCORES, scores_to_keep
-from jetexp.mlflow_store import check_reachable
+from jetexp.mlflow_store import check_reachable, connect
 from jetexp.network_fits import fit_networks
 from jetexp.parts import JetParts, load_parts
 from jetexp.plots import gallery
@@ -36,7 +37,7 @@ from jetexp.results import TaggerResult, compared, figures_of_results
 from jetexp.search import SearchResult, search
 from jetexp.sentences import markdown_table
 from jetexp.taggers.catalogue import input_settings
-from jetexp.tracking import MlflowRecorder, open_parent
+from jetexp.tracking import MlflowRecorder, before_parent, open_parent
 from jetexp.training import devices, network_summary
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def run_experiment(
     workers: int | None = None,
     new_test_sample: bool = False,
     store: FitStore | None = None,
+    executions: Path | None = None,
+    fresh: bool = False,
 ) -> Outcome:
     """Run an experiment: jets, inputs, search, final fits, evaluation, registry.
 
@@ -114,6 +117,11 @@ def run_experiment(
         Let the registered model take the test jets as its own.
     store : FitStore, optional
         Where finished fits are looked up and kept; by default every fit is made.
+    executions : Path, optional
+        Where an execution that is interrupted leaves what is finished, and finds it when it is called
+        again; by default nothing is left.
+    fresh : bool
+        Start over, whatever is there.
 
     Returns
     -------
@@ -129,18 +137,27 @@ def run_experiment(
     check_reachable()
     variants = {name: experiment.variant(name) for name in experiment.variants} or {"": experiment}
     with ExitStack() as stack:
+        stack.enter_context(stop_with_mlflow())
         scratch = stack.enter_context(scratch_folder(jets_folder))
+        if executions is not None:
+            close_abandoned(connect(), executions)
         # jets are made before a run is opened: what stands in their way leaves no failed run behind
-        jets = {
-            name: load_parts(one, jets_folder, workers=workers, scratch=scratch)
-            for name, one in variants.items()
-        }
+        with before_parent():
+            jets = {
+                name: load_parts(one, jets_folder, workers=workers, scratch=scratch)
+                for name, one in variants.items()
+            }
+        execution = None
+        if executions is not None:
+            execution = stack.enter_context(open_execution(executions, experiment, jets, fresh=fresh))
+            store = execution.fits
         parent = stack.enter_context(
             open_parent(
                 experiment.name,
                 experiment.name,
                 served=served_settings(experiment),
                 description=experiment.description,
+                execution=execution,
             )
         )
         _record_inputs(parent, experiment, next(iter(jets.values())))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from mlflow import MlflowClient
 
+from jetexp.champion import settle
 from jetexp.compare import find_run
 from jetexp.errors import ModelError
 from jetexp.evaluation.report import Evaluation
@@ -27,7 +28,7 @@ from jetexp.mlflow_store import connect, delivered
 from jetexp.model_card import MODEL_CARD, ModelCard, PartOfJets, summary_of
 from jetexp.parts import load_test_jets
 from jetexp.recording import evaluated, raw_images, served_settings
-from jetexp.registry import champion_of, model_of_run, register
+from jetexp.registry import champion_of, model_of_run, register, version_of_run
 from jetexp.serving import ServedSettings, load_tagger, probabilities
 from jetexp.tracking import MlflowRecorder, git_tags
 
@@ -83,15 +84,10 @@ def register_best(
     name = experiment.registered_model
     if name is None:
         return served, None
-    version = register(
-        parent.client,
-        name,
-        best.model_uri,
-        run_id=best.run_id,
-        tags=_version_tags(experiment, best.test.metrics() | served.metrics()),
-        description=experiment.description,
-        summary=summary_of(card),
-    )
+    tags = _version_tags(experiment, best.test.metrics() | served.metrics())
+    version = _entered(shared, name, best, tags, summary_of(card))
+    if version is None:
+        return served, None
     against = champion_of(parent.client, name)
     logger.info(
         "judging version %s of %s%s",
@@ -118,6 +114,37 @@ def register_best(
         }
     )
     return served, verdict
+
+
+def _entered(shared: TaggerFits, name: str, best: FinalFit, tags: dict[str, str], summary: str) -> str | None:
+    """Enter the best into the registry; None if this was done, and judged, before an interruption."""
+    client, parent = shared.parent.client, shared.parent
+    version = version_of_run(client, name, best.run_id)
+    if version is None:
+        description = shared.experiment.description
+        return register(
+            client,
+            name,
+            best.model_uri,
+            run_id=best.run_id,
+            tags=tags,
+            description=description,
+            summary=summary,
+        )
+    settle(client, name)
+    told = client.get_model_version(name, version.version).tags
+    if "gate" not in told:
+        return str(version.version)
+    number = str(version.version)
+    logger.info("version %s of %s was judged before the interruption: %s", number, name, told["gate"])
+    parent.tags(
+        {
+            "registered_model": name,
+            "registered_version": number,
+            **{key: told[key] for key in ("gate", "gate_reason") if key in told},
+        }
+    )
+    return None
 
 
 def promote_run(

@@ -29,15 +29,17 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from jetexp.mlflow_store import delivered, masked
+from jetexp.recorder_protocol import NullRecorder
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
+    from jetexp.execution import Child, Execution
     from jetexp.jets.sample import Jets
     from jetexp.serving import ServedSettings
 
-__all__ = ["NOTE_LENGTH", "MlflowRecorder", "git_tags", "run_status"]
+__all__ = ["NOTE_LENGTH", "ChildRun", "FinishedRun", "MlflowRecorder", "git_tags", "run_status"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,8 @@ class MlflowRecorder:
         What a network needs to be served; without it, networks cannot be recorded.
     prefix : str
         Put before the names of parameters.
+    execution : Execution, optional
+        Takes note of child runs, and knows those that are finished.
 
     Attributes
     ----------
@@ -73,6 +77,8 @@ class MlflowRecorder:
         The run's name.
     model_uri : str or None
         Address of the network recorded last.
+    kept : mapping or None
+        What shall be known of this run later.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class MlflowRecorder:
         *,
         served: ServedSettings | None = None,
         prefix: str = "",
+        execution: Execution | None = None,
     ) -> None:
         self.client = client
         self.run_id: str = run.info.run_id
@@ -89,7 +96,9 @@ class MlflowRecorder:
         self.name: str = run.info.run_name
         self.model_uri: str | None = None
         self._served = served
+        self.kept: Mapping[str, Any] | None = None
         self._prefix = prefix
+        self._execution = execution
         self._figures: list[str] = []
 
     def parameters(self, values: Mapping[str, Any]) -> None:
@@ -278,8 +287,18 @@ class MlflowRecorder:
             log_tagger, network, served, run_id=self.run_id, experiment_id=self.experiment_id
         )
 
+    def keep(self, content: Mapping[str, Any]) -> None:
+        """Have an execution that goes on with this one know something of this run, once it is finished.
+
+        Parameters
+        ----------
+        content : mapping
+            JSON-serialisable.
+        """
+        self.kept = content
+
     @contextmanager
-    def child(self, name: str) -> Iterator[MlflowRecorder]:
+    def child(self, name: str) -> Iterator[ChildRun]:
         """Open a child run: FINISHED when the block ends, else FAILED or KILLED.
 
         Parameters
@@ -289,14 +308,26 @@ class MlflowRecorder:
 
         Yields
         ------
-        MlflowRecorder
-            Records to the child run.
+        MlflowRecorder or FinishedRun
+            Records to the child run; the latter, which records nothing, if the execution finished it before
+            it was interrupted.
         """
+        before = None if self._execution is None else self._execution.child(name)
+        if before is not None and before.finished:
+            yield FinishedRun(name, before)
+            return
         tags = {**resolve_tags(), **git_tags(), MLFLOW_PARENT_RUN_ID: self.run_id}
+        if before is not None:
+            tags["retry_of"] = before.run_id
         run = delivered(self.client.create_run, self.experiment_id, tags=tags, run_name=name)
         recorder = MlflowRecorder(self.client, run, served=self._served)
+        if self._execution is not None:
+            self._execution.opened(name, recorder.run_id)
         with run_status(recorder):
             yield recorder
+            if self._execution is not None:
+                # before its last status: a run that is finished is never made again
+                self._execution.finished(name, recorder.model_uri, recorder.kept)
 
     def end(self, status: str) -> None:
         """End the run.
@@ -307,6 +338,35 @@ class MlflowRecorder:
             How.
         """
         delivered(self.client.set_terminated, self.run_id, status)
+
+
+class FinishedRun(NullRecorder):
+    """A child run of which everything is recorded already: what is recorded to it again is forgotten.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    run : Child
+        As the execution knows it.
+
+    Attributes
+    ----------
+    run_id, name, model_uri, kept
+        As of :class:`MlflowRecorder`.
+    """
+
+    def __init__(self, name: str, run: Child) -> None:
+        self.name = name
+        self.run_id = run.run_id
+        self.model_uri = run.model_uri
+        self.kept = run.kept or {}
+
+    def network(self, network: keras.Model, served: ServedSettings | None = None) -> None:
+        """Forget a network."""
+
+
+ChildRun = MlflowRecorder | FinishedRun
 
 
 def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

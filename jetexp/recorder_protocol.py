@@ -18,7 +18,20 @@ class Recorder(Protocol):
     """Where a run's parameters, metrics, figures and model go.
 
     What learns is handed one of these and knows nothing of what stands behind it.
+
+    Attributes
+    ----------
+    kept : mapping or None
+        What was kept of a child run that an interrupted execution finished: it need not be made again, and
+        what is recorded to it is there already.
     """
+
+    @property
+    def kept(self) -> Mapping[str, Any] | None:
+        """What was kept of a child run that is finished already."""
+
+    def keep(self, content: Mapping[str, Any]) -> None:
+        """Have ``kept`` be this, for an execution that goes on with this one; JSON-serialisable."""
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         """Record settings, once each."""
@@ -56,6 +69,11 @@ class Recorder(Protocol):
 
 class NullRecorder:
     """A recorder that keeps nothing, for tests and benchmarks."""
+
+    kept: Mapping[str, Any] | None = None
+
+    def keep(self, content: Mapping[str, Any]) -> None:
+        """Forget what was to be kept."""
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         """Forget settings."""

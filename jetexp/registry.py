@@ -21,6 +21,7 @@ __all__ = [
     "model_of_run",
     "register",
     "registered_model",
+    "version_of_run",
 ]
 
 # aliases
@@ -108,6 +109,27 @@ def register(
         model_id=model_uri.removeprefix("models:/"),
     )
     return str(created.version)
+
+
+def version_of_run(client: MlflowClient, name: str, run_id: str) -> ModelVersion | None:
+    """Find the version that a run's model was entered as.
+
+    Parameters
+    ----------
+    client : mlflow.MlflowClient
+        Connected.
+    name : str
+        The registered model, which need not be there yet.
+    run_id : str
+        The run.
+
+    Returns
+    -------
+    mlflow.entities.model_registry.ModelVersion or None
+        None if it was not entered.
+    """
+    found = delivered(client.search_model_versions, f"name = '{name}'")
+    return next((one for one in found if one.run_id == run_id), None)
 
 
 def gate_tags(

@@ -209,17 +209,21 @@ class _TrialRunner:
     def run(self, name: str, values: dict[str, Any], epochs: int) -> Trial:
         """Run one trial in a child run of its own; its failure is told, not raised."""
         started = time.perf_counter()
-        objective, reason = None, ""
         try:
             with self.recorder.child(name) as child:
+                if child.kept is not None:
+                    return _as_before(name, values, epochs, child.kept)
                 objective = self._fit(name, {"epochs": epochs, **values}, child)
+                done = Trial(name, "finished", values, epochs, objective, time.perf_counter() - started)
+                child.keep(asdict(done))
+                return done
+        except _OtherTrialError:
+            raise
         except Exception as error:  # whatever a trial died of, the next one may live
-            objective = None
             told = isinstance(error, JetexpError)
             reason = str(error) if told else f"{type(error).__name__}: {error}"
             logger.warning("%s failed: %s", name, reason, exc_info=not told)
-        status: Literal["finished", "failed"] = "failed" if objective is None else "finished"
-        return Trial(name, status, values, epochs, objective, time.perf_counter() - started, reason)
+            return Trial(name, "failed", values, epochs, None, time.perf_counter() - started, reason)
 
     def _fit(self, name: str, values: Mapping[str, Any], child: Recorder) -> float:
         child.parameters(values)
@@ -242,6 +246,21 @@ class _TrialRunner:
     @property
     def _objective(self) -> str:
         return self.experiment.search.objective if self.experiment.search else ""
+
+
+class _OtherTrialError(JetexpError):
+    """The search that is gone on with is not the one that was interrupted."""
+
+
+def _as_before(name: str, values: dict[str, Any], epochs: int, kept: Mapping[str, Any]) -> Trial:
+    """Give a trial that was finished before the search was interrupted."""
+    before = Trial(**kept)
+    if (before.hyperparameters, before.epochs) != (values, epochs):
+        raise _OtherTrialError(
+            f"{name} of the interrupted search tried {before.hyperparameters}, and would try {values} now: "
+            "start over with --fresh."
+        )
+    return before
 
 
 @contextmanager

@@ -27,9 +27,10 @@ from jetexp.mlflow_store import connect, delivered, masked
 from jetexp.recorder import NOTE_LENGTH, MlflowRecorder, git_tags, run_status
 
 if TYPE_CHECKING:
+    from jetexp.execution import Execution
     from jetexp.serving import ServedSettings
 
-__all__ = ["MlflowRecorder", "git_tags", "open_parent"]
+__all__ = ["MlflowRecorder", "before_parent", "git_tags", "open_parent"]
 
 # names such as "gifted-bee-12", which MLflow invents where nobody gave one
 INVENTED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
@@ -125,12 +126,28 @@ def _killed_stays_killed(run_id: str | None) -> Iterator[None]:
 
 
 @contextmanager
+def before_parent() -> Iterator[None]:
+    """Do what comes before a parent run is opened; where ``mlflow run`` opened it, a stop ends it KILLED."""
+    run_id = os.environ.get("MLFLOW_RUN_ID") or None
+    with _first_signal_raises(), _killed_stays_killed(run_id):
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException:
+            if run_id is not None:
+                delivered(connect().set_terminated, run_id, "KILLED")
+            raise
+
+
+@contextmanager
 def open_parent(
     experiment_name: str | None,
     run_name: str,
     *,
     served: ServedSettings | None = None,
     description: str = "",
+    execution: Execution | None = None,
 ) -> Iterator[MlflowRecorder]:
     """Open the parent run of an execution.
 
@@ -147,6 +164,8 @@ def open_parent(
         What a network needs to be served.
     description : str
         Shown by the UI above the run.
+    execution : Execution, optional
+        Goes on under this run.
 
     Yields
     ------
@@ -166,14 +185,16 @@ def open_parent(
     run_id = os.environ.get("MLFLOW_RUN_ID") or None
     if run_id is not None:
         run = _opened_by_mlflow(client, run_id)
-        recorder = MlflowRecorder(client, run, served=served, prefix="settings.")
+        recorder = MlflowRecorder(client, run, served=served, prefix="settings.", execution=execution)
         if INVENTED_NAME.fullmatch(recorder.name or ""):
             delivered(client.update_run, run_id, name=run_name)
             recorder.name = run_name
     else:
         experiment_id = delivered(_experiment_id, client, experiment_name)
         run = delivered(client.create_run, experiment_id, tags={**resolve_tags(), **tags}, run_name=run_name)
-        recorder = MlflowRecorder(client, run, served=served, prefix="settings.")
+        recorder = MlflowRecorder(client, run, served=served, prefix="settings.", execution=execution)
     with _first_signal_raises(), _killed_stays_killed(run_id), run_status(recorder):
+        if execution is not None:
+            execution.begin(client, recorder.run_id)
         recorder.tags(tags)
         yield recorder
