@@ -42,6 +42,7 @@ class Job:
     seed: int = 0
     chunks: dict[Path, tuple[int, int]] = field(default_factory=dict)
     finished: dict[str, str] = field(default_factory=dict)
+    before: set[str] = field(default_factory=set)
 
     @property
     def store(self) -> Path:
@@ -49,6 +50,7 @@ class Job:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Call ``mlflow run``, in a process group of its own."""
+        self.before = {run_id for (run_id,) in self.rows("select run_uuid from runs")}
         parameters = {
             "per_class": self.per_class,
             "trials": TRIALS,
@@ -89,14 +91,14 @@ class Job:
 
     def phase(self) -> str:
         """Say how far the call that runs has come."""
-        parents = (
-            "select r.run_uuid, r.status from runs r where not exists "
-            "(select 1 from tags t where t.run_uuid = r.run_uuid and t.key = 'mlflow.parentRunId') "
-            "order by r.start_time desc limit 1"
-        )
-        for parent, status in self.rows(parents):
-            if status != "RUNNING":
-                return "over"
+        if not list(self.folder.glob("executions/starting-*")):
+            return "start"
+        parents = [
+            run_id
+            for (run_id,) in self.rows("select run_uuid from runs where status = 'RUNNING'")
+            if run_id not in self.before and (self.folder / f"executions/starting-{run_id}").exists()
+        ]
+        for parent in parents:
             names = Counter(
                 (name.rstrip("0123456789"), status)
                 for name, status in self.rows(
@@ -142,7 +144,8 @@ def kill(job: Job, phase: str, number: int, rng: random.Random) -> str:
     while time.monotonic() < until and process.poll() is None:
         time.sleep(0.02)
     reached = job.phase()
-    if process.poll() is not None:
+    if process.poll() is not None or reached == "start":
+        process.wait()
         return "over"
     how = signal.SIGKILL if number % 2 else signal.SIGTERM
     alone = number // 2 % 2
