@@ -20,6 +20,7 @@ SCRIPTS = (
     "fits.py",
     "streaming.py",
     "serving.py",
+    "tracking.py",
 )
 
 

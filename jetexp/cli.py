@@ -101,7 +101,13 @@ def jetexp(verbose: bool) -> None:
 @click.option("--seeds", type=INTEGER, help="Final fits, each from a seed of its own.")
 @click.option("--seed", type=INTEGER, help="First seed of search and fits.")
 @new_test_sample_option
-@click.option("--fresh", is_flag=True, help="Start over, though the same execution was interrupted.")
+@click.option(
+    "--fresh",
+    is_flag=False,
+    flag_value="yes",
+    type=TEXT,
+    help="Start over, though the same execution was interrupted.",
+)
 @click.option(
     "--executions",
     type=click.Path(path_type=Path, file_okay=False),
@@ -119,7 +125,7 @@ def run(
     workers: int | None,
     new_test_sample: bool,
     executions: Path,
-    fresh: bool,
+    fresh: str | None,
     **overrides: Any,
 ) -> None:
     """Run the experiment of the file EXPERIMENT, from jets to registry; go on where it was interrupted."""
@@ -139,7 +145,7 @@ def run(
             workers=workers,
             new_test_sample=new_test_sample,
             executions=executions,
-            fresh=fresh,
+            fresh=bool(fresh),
         )
     print_outcome(outcome)
 
