@@ -349,7 +349,8 @@ def _close_never_started(client: MlflowClient) -> None:
     experiments = [one.experiment_id for one in client.search_experiments()]
     here = f"tags.`{MLFLOW_SOURCE_TYPE}` = 'PROJECT' and attributes.status = 'RUNNING'"
     for run in client.search_runs(experiments, here):
-        same = Path(run.data.tags.get(MLFLOW_SOURCE_NAME, "")).resolve() == Path.cwd().resolve()
+        source = run.data.tags.get(MLFLOW_SOURCE_NAME, "").removeprefix("file://")
+        same = Path(source).resolve() == Path.cwd().resolve()
         if same and run.info.run_id != own and MLFLOW_PARENT_RUN_ID not in run.data.tags:
             delivered(client.set_terminated, run.info.run_id, "KILLED")
 

@@ -43,5 +43,8 @@ def starting(folder: Path) -> Iterator[None]:
     with FileLock(home / LOCK):
         try:
             yield
-        finally:
+        except Exception:
             shutil.rmtree(home, ignore_errors=True)
+            raise
+        # a process that is stopped, before it could end its run perhaps, leaves it to the next one
+        shutil.rmtree(home, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from toys import toy_jets, toy_parts
 
+from jetexp import execution
 from jetexp.execution import close_abandoned, open_execution
 from jetexp.experiment import Experiment
 from jetexp.images import ImageSettings
@@ -62,8 +62,8 @@ def execute(folder: Path, stop_in: str = "", fresh: bool = False, asked: Experim
     found, parent = None, None
     try:
         with (
-            open_execution(folder / "executions", asked, JETS, fresh=fresh) as execution,
-            open_parent("toy", "parent", execution=execution) as parent,
+            open_execution(folder / "executions", asked, JETS, fresh=fresh) as home,
+            open_parent("toy", "parent", execution=home) as parent,
         ):
             found = search(
                 asked,
@@ -165,8 +165,8 @@ import os, signal, sys
 sys.path[:0] = {paths}
 from test_execution import *
 with (
-    open_execution(Path("executions"), experiment(), JETS, fresh=False) as execution,
-    open_parent("toy", "parent", execution=execution) as parent,
+    open_execution(Path("executions"), experiment(), JETS, fresh=False) as home,
+    open_parent("toy", "parent", execution=home) as parent,
 ):
     with parent.child("trial-00") as child:
         child.metrics({{"loss": 1.0}})
@@ -207,16 +207,41 @@ def test_a_run_that_mlflow_opened_is_closed_though_its_execution_had_not_begun(m
     run = client.create_run("0")
     monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
     folder = mlflow_store / "executions"
-    with starting(folder):
-        close_abandoned(client, folder)
-        assert client.get_run(run.info.run_id).info.status == "RUNNING"
-        shutil.copytree(folder, mlflow_store / "left")
-    assert homes(mlflow_store) == []
-    # as a kill would have left it
-    shutil.copytree(mlflow_store / "left", folder, dirs_exist_ok=True)
+
+    def stopped():
+        with starting(folder):
+            close_abandoned(client, folder)
+            assert client.get_run(run.info.run_id).info.status == "RUNNING"
+            raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        stopped()
     close_abandoned(client, folder)
     assert client.get_run(run.info.run_id).info.status == "KILLED"
     assert homes(mlflow_store) == []
+    with starting(folder):
+        pass
+    assert homes(mlflow_store) == []
+
+
+def test_a_run_whose_command_never_began_is_closed_when_no_other_is_alive(mlflow_store, monkeypatch):
+    client = connect()
+    tags = {"mlflow.source.type": "PROJECT", "mlflow.source.name": f"file://{mlflow_store}"}
+    left, elsewhere, own = (
+        client.create_run("0", tags=one).info.run_id
+        for one in (tags, tags | {"mlflow.source.name": "file:///elsewhere"}, tags)
+    )
+    monkeypatch.setenv("MLFLOW_RUN_ID", own)
+    monkeypatch.setattr(execution, "_others_alive", lambda: True)
+    close_abandoned(client, mlflow_store / "executions")
+    assert client.get_run(left).info.status == "RUNNING"
+    monkeypatch.setattr(execution, "_others_alive", lambda: False)
+    close_abandoned(client, mlflow_store / "executions")
+    assert [client.get_run(one).info.status for one in (left, elsewhere, own)] == [
+        "KILLED",
+        "RUNNING",
+        "RUNNING",
+    ]
 
 
 BELOW = """
