@@ -139,8 +139,6 @@ def run_experiment(
     with ExitStack() as stack:
         stack.enter_context(stop_with_mlflow())
         scratch = stack.enter_context(scratch_folder(jets_folder))
-        if executions is not None:
-            close_abandoned(connect(), executions)
         # jets are made before a run is opened: what stands in their way leaves no failed run behind
         with before_parent():
             jets = {
@@ -149,6 +147,7 @@ def run_experiment(
             }
         execution = None
         if executions is not None:
+            close_abandoned(connect(), executions)
             execution = stack.enter_context(open_execution(executions, experiment, jets, fresh=fresh))
             store = execution.fits
         parent = stack.enter_context(
