@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from jetexp.console import progress
+from jetexp.console import import_quietly, progress
 from jetexp.errors import ModelError
 from jetexp.file_summary import classes_in
 from jetexp.files import scratch_folder, whole_file
@@ -41,6 +42,8 @@ Item = TypeVar("Item")
 
 # jets of one part; what an interruption loses at most
 BLOCK = 20_000
+# blocks that are prepared while another is scored, or while the network is loaded
+BLOCKS_AHEAD = 3
 # keys of the metadata of the file
 MODEL, MODEL_ID, JETS, FINGERPRINT, PROVENANCE = "model", "model_id", "jets", "jets_fingerprint", "provenance"
 
@@ -116,6 +119,8 @@ def score_files(
         _keep_only(parts, {MODEL_ID: model_id, "block": block})
         bar = display.add_task("scoring", total=known.jets or None, rate="")
         with _ahead(_parts(_blocks(reader.batches(scratch), block), parts, served)) as prepared:
+            # takes seconds, in which jets are prepared
+            import_quietly("keras")
             forward = compiled(load_network())
             for one in prepared:
                 digest.update(one.hashes)
@@ -193,14 +198,13 @@ def _parts(blocks: Iterable[Jets], folder: Path, served: ServedSettings) -> Iter
 
 @contextmanager
 def _ahead(coming: Iterator[Item]) -> Iterator[Iterator[Item]]:
-    """Make the first item in a thread at once, and each further one while the last is worked on."""
+    """Make the first items in a thread at once, and further ones while those are worked on."""
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(next, coming, None)
+        futures = deque(pool.submit(next, coming, None) for _ in range(BLOCKS_AHEAD))
 
         def items() -> Iterator[Item]:
-            future = first
-            while (item := future.result()) is not None:
-                future = pool.submit(next, coming, None)
+            while (item := futures.popleft().result()) is not None:
+                futures.append(pool.submit(next, coming, None))
                 yield item
 
         yield items()

@@ -366,13 +366,11 @@ def promote(run_name: str, experiment: Path, new_test_sample: bool, dry_run: boo
 )
 def score(model: str, files: tuple[str, ...], half_width: float | None, unit: float, output: Path) -> None:
     """Score the jets of files with MODEL (models:/NAME@ALIAS); go on where it was interrupted."""
-    from jetexp.console import import_quietly
+    from jetexp.batch_scores import score_files
     from jetexp.mlflow_store import check_reachable
 
     settings = _jet_files(files, half_width, unit)
     check_reachable()
-    import_quietly("keras")
-    from jetexp.batch_scores import score_files
 
     done = score_files(model, settings, output)
     before = f", {done.found} of them before" if done.found else ""
