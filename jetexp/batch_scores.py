@@ -25,7 +25,7 @@ from mlflow.models import Model
 from jetexp.console import import_quietly, progress
 from jetexp.errors import ModelError
 from jetexp.file_summary import classes_in
-from jetexp.files import scratch_folder, whole_file
+from jetexp.files import whole_file
 from jetexp.inference import ForwardPass, compiled, forward_in_batches
 from jetexp.inputs import Inputs, make_inputs
 from jetexp.jets.files import JetFiles
@@ -111,14 +111,13 @@ def score_files(
     with (
         # by its id, as an alias may move meanwhile
         opened_tagger(f"models:/{model_id}") as (served, load_network),
-        scratch_folder(output.parent) as scratch,
         progress() as display,
     ):
         known = classes_in(settings)
         reader = JetFiles(known.settings, known.classes)
         _keep_only(parts, {MODEL_ID: model_id, "block": block})
         bar = display.add_task("scoring", total=known.jets or None, rate="")
-        with _ahead(_parts(_blocks(reader.batches(scratch), block), parts, served)) as prepared:
+        with _ahead(_parts(_blocks(reader.batches(), block), parts, served)) as prepared:
             # takes seconds, in which jets are prepared
             import_quietly("keras")
             forward = compiled(load_network())

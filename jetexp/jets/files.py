@@ -51,7 +51,7 @@ def read_files(settings: JetFileSettings, classes: Sequence[str], *, scratch: Pa
     """
     reader = JetFiles(settings, tuple(classes))
     with reading(settings):
-        return collect(reader.batches(scratch), scratch, provenance=reader.provenance)
+        return collect(reader.batches(), scratch, provenance=reader.provenance)
 
 
 @contextmanager
@@ -142,13 +142,8 @@ class JetFiles:
         self._told: list[dict[str, Any]] = []
         self._held: dict[str, None] = {}
 
-    def batches(self, scratch: Path | None = None) -> Iterator[Jets]:
+    def batches(self) -> Iterator[Jets]:
         """Read the jets.
-
-        Parameters
-        ----------
-        scratch : Path, optional
-            Where jets of a stored sample that are too many for the memory are kept.
 
         Yields
         ------
@@ -167,7 +162,7 @@ class JetFiles:
             for path in {path for _, path in files}:
                 _check_sum(path, self._settings)
             for of_class, path in files:
-                yield from self._file(of_class, path, scratch, several=several)
+                yield from self._file(of_class, path, several=several)
         for name, count in zip(self._classes, self.counts, strict=True):
             if not count:
                 held = f"; they have {', '.join(self._held)}" if self._held else ""
@@ -204,16 +199,14 @@ class JetFiles:
         """Tell whether there are enough jets of the classes that a file has; none is enough of none."""
         return all(self._room(label) == 0 for label in labels)
 
-    def _file(
-        self, of_class: str | None, path: Path, scratch: Path | None, *, several: bool
-    ) -> Iterator[Jets]:
+    def _file(self, of_class: str | None, path: Path, *, several: bool) -> Iterator[Jets]:
         label = None if of_class is None else self._classes.index(of_class)
         labels: Sequence[int | None] = [label]
         room = self._room(label)
         if room == 0:
             return
         if path.is_dir():
-            yield from self._stored(path, of_class, scratch)
+            yield from self._stored(path, of_class)
             return
         form = format_of(path)
         wanted = Wanted(
@@ -253,18 +246,19 @@ class JetFiles:
             }
         )
 
-    def _stored(self, path: Path, of_class: str | None, scratch: Path | None) -> Iterator[Jets]:
+    def _stored(self, path: Path, of_class: str | None) -> Iterator[Jets]:
         """Read a stored sample."""
-        from jetexp.jets.store import read_jets
+        from jetexp.jets.store import read_manifest, read_parts
 
-        jets = read_jets(path, scratch=scratch)
+        manifest = read_manifest(path)
         wanted = Wanted(self._classes, names=self._settings.names, of_class=of_class)
-        chosen = wanted.labels(Content(jets.class_counts, len(jets)), str(path))
+        chosen = wanted.labels(Content(manifest.counts, sum(manifest.counts.values())), str(path))
         labels = np.array(list(chosen.values()))
-        self._told.append(jets.provenance)
-        for block in in_blocks(jets):
-            some = block.with_classes(list(chosen))
-            yield from self._limited(replace(some, classes=self._classes, label=labels[some.label]))
+        self._told.append(manifest.provenance)
+        for part in read_parts(path, manifest):
+            for block in in_blocks(part):
+                some = block.with_classes(list(chosen))
+                yield from self._limited(replace(some, classes=self._classes, label=labels[some.label]))
 
     def _limited(self, jets: Jets) -> Iterator[Jets]:
         """Let through what is still wanted of each class."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,16 @@ from jetexp.jets.collection import collect, in_blocks
 from jetexp.jets.sample import Jets
 from jetexp.jets.table import read_table, write_table
 
-__all__ = ["JETS_PER_PART", "MANIFEST", "Manifest", "Part", "read_jets", "read_manifest", "write_jets"]
+__all__ = [
+    "JETS_PER_PART",
+    "MANIFEST",
+    "Manifest",
+    "Part",
+    "read_jets",
+    "read_manifest",
+    "read_parts",
+    "write_jets",
+]
 
 MANIFEST = "manifest.json"
 JETS_PER_PART = 50_000
@@ -166,16 +176,38 @@ def read_jets(folder: str | Path, *, scratch: Path | None = None) -> Jets:
     JetFileError
         If a file is missing, damaged, or not what the manifest says.
     """
-    folder = Path(folder)
     manifest = read_manifest(folder)
-    jets = collect(
-        (_read_part(folder, part, tuple(manifest.classes)) for part in manifest.parts),
-        scratch,
-        provenance=lambda: manifest.provenance,
-    )
-    if jets.class_counts != manifest.counts:
-        raise JetFileError(f"{folder} holds {jets.class_counts} jets, but {MANIFEST} says {manifest.counts}.")
-    return jets
+    return collect(read_parts(folder, manifest), scratch, provenance=lambda: manifest.provenance)
+
+
+def read_parts(folder: str | Path, manifest: Manifest) -> Iterator[Jets]:
+    """Read a stored sample part by part, its checksums verified.
+
+    Parameters
+    ----------
+    folder : str or Path
+        As written by ``write_jets``.
+    manifest : Manifest
+        Of it.
+
+    Yields
+    ------
+    Jets
+        One part after the other, without provenance.
+
+    Raises
+    ------
+    JetFileError
+        If a file is missing, damaged, or not what the manifest says; that their number is another is told
+        after the last.
+    """
+    folder, counts = Path(folder), dict.fromkeys(manifest.classes, 0)
+    for part in manifest.parts:
+        jets = _read_part(folder, part, tuple(manifest.classes))
+        counts = {name: counts[name] + number for name, number in jets.class_counts.items()}
+        yield jets
+    if counts != manifest.counts:
+        raise JetFileError(f"{folder} holds {counts} jets, but {MANIFEST} says {manifest.counts}.")
 
 
 def _read_part(folder: Path, part: Part, classes: tuple[str, ...]) -> Jets:
