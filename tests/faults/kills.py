@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -132,15 +133,14 @@ class Job:
                 raise AssertionError(f"{name} was made twice")
 
 
-def kill(job: Job, phase: str, number: int, rng: random.Random) -> str:
+def kill(job: Job, phase: str, number: int, rng: random.Random, latest: float) -> str:
     """Call the job, and kill it some time after a phase has begun; say what was done."""
     process = job.start()
     end = time.monotonic() + PATIENCE
     passed = PHASES[: PHASES.index(phase)]
     while job.phase() in ("start", *passed) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
-    delay = rng.uniform(0, LATEST[phase])
-    until = time.monotonic() + delay
+    until = time.monotonic() + rng.uniform(0, min(LATEST[phase], latest))
     while time.monotonic() < until and process.poll() is None:
         time.sleep(0.02)
     reached = job.phase()
@@ -218,8 +218,8 @@ def check(killed: Job, quiet: Job) -> None:
     assert not list((killed.folder / "executions").glob("*/")), "a home is left"
 
 
-def run(folder: Path, kills: int, seed: int, per_class: int) -> dict[str, Any]:
-    """Do all of it; give what was seen."""
+def run(folder: Path, kills: int, seed: int, per_class: int, *, latest: float = math.inf) -> dict[str, Any]:
+    """Do all of it; give what was seen. A phase is over before ``latest`` seconds, if that is small."""
     rng = random.Random(seed)
     quiet = Job(folder / "quiet", per_class)
     if quiet.start().wait():
@@ -234,7 +234,7 @@ def run(folder: Path, kills: int, seed: int, per_class: int) -> dict[str, Any]:
         order = PHASES if kills - done <= len(PHASES) else [phase for phase in PHASES for _ in range(2)]
         ended = False
         for phase in order[: kills - done]:
-            told = kill(job, phase, done, rng)
+            told = kill(job, phase, done, rng, latest)
             job.note()
             # it may end well before it can be killed
             ended = told == "over"
