@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from jetexp.evaluation.calibration import apply_temperature, fit_temperature
 from jetexp.evaluation.report import Evaluation, discriminant
+from jetexp.evaluation.uncertainty import is_chance
 from jetexp.experiment import Experiment
 from jetexp.inference import compiled
 from jetexp.inputs import Inputs, InputSettings, LazyArray, make_inputs, number_of_jets, some_inputs
@@ -42,6 +44,8 @@ __all__ = [
     "scored",
     "with_temperature",
 ]
+
+logger = logging.getLogger(__name__)
 
 Float = npt.NDArray[np.float32]
 
@@ -288,6 +292,10 @@ def scored(
     record_evaluation(child, validation, history, brief=brief)
     record_evaluation(child, test, brief=brief)
     record_note(child, validation, test)
+    if is_chance(validation.auc, validation.auc_error):
+        told = f"AUC {validation.auc:.4f} ± {validation.auc_error:.4f} on validation jets, that of guessing"
+        logger.warning("%s learned nothing: %s", child.name, told)
+        child.tags({"learned_nothing": told})
     child.arrays(TEST_SCORES, scores_to_keep([test_scores], jets.test, experiment.signal))
     if network is not None:
         child.network(network, _with_thresholds(shared, network, served, validation_scores))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from scipy.special import ndtri
 
 from jetexp.evaluation.report import PairedComparison
+from jetexp.evaluation.uncertainty import is_chance
 from jetexp.experiment import GateSettings
 
 __all__ = ["Decision", "Performance", "decide"]
@@ -26,11 +27,14 @@ class Performance:
     ----------
     auc : float
         Area under the ROC curve.
+    auc_error : float
+        Its standard deviation.
     rejection : float
         Background rejection at the gate's signal efficiency; a lower limit where no background jet passes.
     """
 
     auc: float
+    auc_error: float
     rejection: float
 
 
@@ -88,6 +92,7 @@ class Decision:
             "adopt_test_sample": self.adopt_test_sample,
             "per_class": dict(self.per_class),
             "auc": self.performance.auc,
+            "auc_error": self.performance.auc_error,
             "rejection": self.performance.rejection,
             "comparison": None if self.comparison is None else self.comparison.to_dict(),
             "smallest_gain": self.smallest_gain,
@@ -108,8 +113,9 @@ def decide(
     """Decide what becomes of a candidate.
 
     It is refused if it was judged on other test jets than the registered model owns, or on too few, unless
-    the user asked for a new test sample, and if it lies below a floor. Else it is promoted if there is no
-    champion, or if it beats the champion's metric by the least gain in the paired comparison.
+    the user asked for a new test sample, if it learned nothing, and if it lies below a floor. Else it is
+    promoted if there is no champion, or if it beats the champion's metric by the least gain in the paired
+    comparison.
 
     Parameters
     ----------
@@ -141,7 +147,7 @@ def decide(
     ...     per_class={"QCD": 10_000, "W": 10_000},
     ...     fingerprint="a",
     ...     owned_fingerprint=None,
-    ...     performance=Performance(auc=0.89, rejection=40.0),
+    ...     performance=Performance(auc=0.89, auc_error=0.002, rejection=40.0),
     ...     comparison=None,
     ... ).reason
     'Its AUC is 0.8900, below the floor of 0.9.'
@@ -186,6 +192,9 @@ def _not_comparable(
 
 
 def _below_floor(settings: GateSettings, performance: Performance) -> str | None:
+    auc, error = performance.auc, performance.auc_error
+    if is_chance(auc, error):
+        return f"It learned nothing: its AUC of {auc:.4f} ± {error:.4f} is that of guessing."
     if settings.minimum_auc is not None and performance.auc < settings.minimum_auc:
         return f"Its AUC is {performance.auc:.4f}, below the floor of {settings.minimum_auc:g}."
     if settings.minimum_rejection is not None and performance.rejection < settings.minimum_rejection:

@@ -1,6 +1,7 @@
 """The gate: who becomes champion."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def decided(settings=None, **changes):
         "per_class": COUNTS,
         "fingerprint": "a" * 64,
         "owned_fingerprint": "a" * 64,
-        "performance": Performance(auc=0.9, rejection=50.0),
+        "performance": Performance(auc=0.9, auc_error=0.002, rejection=50.0),
         "comparison": None,
         **changes,
     }
@@ -50,6 +51,17 @@ def test_only_a_better_model_replaces_the_champion(comparisons, kind, outcome):
     assert decision.outcome == outcome
     assert not decision.adopt_test_sample
     assert f"{comparisons[kind].ratio:.3f} times the champion's" in decision.reason
+
+
+def test_what_learned_nothing_is_refused_though_there_is_no_champion_and_no_floor():
+    chance = Performance(auc=0.509, auc_error=0.005, rejection=2.1)
+    decision = decided(performance=chance)
+    assert (decision.outcome, decision.reason) == (
+        "refused",
+        "It learned nothing: its AUC of 0.5090 ± 0.0050 is that of guessing.",
+    )
+    assert not decision.adopt_test_sample
+    assert decided(performance=replace(chance, auc=0.511)).promoted
 
 
 def test_other_test_jets_are_refused_however_good(comparisons):

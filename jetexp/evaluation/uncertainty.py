@@ -19,6 +19,7 @@ __all__ = [
     "background_efficiency_replicas",
     "binomial_error",
     "delong",
+    "is_chance",
 ]
 
 LIMIT_CONFIDENCE = 0.95
@@ -115,6 +116,27 @@ def auc_error(discriminant: npt.ArrayLike, is_signal: npt.ArrayLike) -> float:
     """
     _, covariance = delong([discriminant], is_signal)
     return float(np.sqrt(covariance[0, 0]))
+
+
+def is_chance(auc: float, error: float) -> bool:
+    """Say whether an AUC cannot be told from that of guessing.
+
+    Parameters
+    ----------
+    auc, error : float
+        Area under the ROC curve, and its standard deviation.
+
+    Returns
+    -------
+    bool
+        True where 0.5 is less than two standard deviations below, or above.
+
+    Examples
+    --------
+    >>> is_chance(0.51, 0.01), is_chance(0.53, 0.01)
+    (True, False)
+    """
+    return auc - 2 * error <= 0.5
 
 
 def binomial_error(passing: float, total: int) -> float:
