@@ -2,6 +2,7 @@
 # make test  the tests
 # make bench the benchmarks, as ratios against named alternatives
 # make check ruff and mypy
+# make audit known vulnerabilities of the pinned packages
 
 SHELL := /bin/bash
 VENV ?= .venv
@@ -11,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 EXPERIMENT ?= experiments/w_vs_qcd.yaml
 NAME = $(basename $(notdir $(EXPERIMENT)))
 
-.PHONY: run test test-slow check bench install
+.PHONY: run test test-slow check audit bench install
 
 install: $(INSTALLED)
 
@@ -36,6 +37,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(INSTALLED)
+	$(BIN)/uv tool run --from pip-audit==2.10.1 pip-audit --strict --no-deps --disable-pip \
+		--requirement $(VENV)/constraints.txt
 
 bench: $(INSTALLED)
 	PATH="$(BIN):$$PATH" python benchmarks/all.py

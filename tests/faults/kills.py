@@ -14,123 +14,20 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent.parent
-PHASES = ("jets", "search", "seeds", "evaluation", "registry")
-TRIALS, SEEDS, EPOCHS = 3, 2, 2
-# seconds: from the start of a phase to its kill at most, for a process to end after TERM, and for one call
+sys.path.insert(0, str(Path(__file__).parent))
+
+from jobs import PATIENCE, PHASES, Job, check
+
+# seconds: from the start of a phase to its kill at most, and for a process to end after TERM
 LATEST = {"jets": 4.0, "search": 12.0, "seeds": 10.0, "evaluation": 8.0, "registry": 4.0}
 TO_EXIT = 10.0
-PATIENCE = 600.0
-
-
-@dataclass
-class Job:
-    """The main job on a small budget, with a store and folders of its own."""
-
-    folder: Path
-    per_class: int
-    seed: int = 0
-    chunks: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    finished: dict[str, str] = field(default_factory=dict)
-    before: set[str] = field(default_factory=set)
-
-    @property
-    def store(self) -> Path:
-        return self.folder / "mlflow.db"
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """Call ``mlflow run``, in a process group of its own."""
-        self.before = {run_id for (run_id,) in self.rows("select run_uuid from runs")}
-        parameters = {
-            "per_class": self.per_class,
-            "trials": TRIALS,
-            "seeds": SEEDS,
-            "epochs": EPOCHS,
-            "seed": self.seed,
-        }
-        given = [word for name, value in parameters.items() for word in ("-P", f"{name}={value}")]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", *given],
-                env={
-                    **os.environ,
-                    "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
-                    "MLFLOW_TRACKING_URI": f"sqlite:///{self.store}",
-                    "MLFLOW_EXPERIMENT_NAME": "kills",
-                    "JETEXP_JETS": str(self.folder / "jets"),
-                    "JETEXP_EXECUTIONS": str(self.folder / "executions"),
-                    "TF_DETERMINISTIC_OPS": "1",
-                    "TF_NUM_INTRAOP_THREADS": "1",
-                },
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Ask the store; nothing while it is not there yet, or locked."""
-        if not self.store.exists():
-            return []
-        try:
-            with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=5)) as store:
-                return store.execute(query).fetchall()
-        except sqlite3.OperationalError:
-            return []
-
-    def phase(self) -> str:
-        """Say how far the call that runs has come."""
-        if not list(self.folder.glob("executions/starting-*")):
-            return "start"
-        parents = [
-            run_id
-            for (run_id,) in self.rows("select run_uuid from runs where status = 'RUNNING'")
-            if run_id not in self.before and (self.folder / f"executions/starting-{run_id}").exists()
-        ]
-        for parent in parents:
-            names = Counter(
-                (name.rstrip("0123456789"), status)
-                for name, status in self.rows(
-                    "select r.name, r.status from runs r join tags t on t.run_uuid = r.run_uuid "
-                    f"where t.key = 'mlflow.parentRunId' and t.value = '{parent}'"
-                )
-            )
-            if self.rows("select 1 from model_versions"):
-                return "registry"
-            if names["seed-", "FINISHED"] == SEEDS:
-                return "evaluation"
-            if any(name == "seed-" for name, _ in names):
-                return "seeds"
-            if any(name == "trial-" for name, _ in names):
-                return "search"
-            return "jets"
-        return "start"
-
-    def note(self) -> None:
-        """Take note of what is finished, which nothing may make again."""
-        for path in (self.folder / "jets").glob("chunks/*/*/[0-9]*.parquet"):
-            made = path.stat().st_mtime_ns, path.stat().st_ino
-            if self.chunks.setdefault(path, made) != made:
-                raise AssertionError(f"{path} was made twice")
-        query = (
-            "select r.name, r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid "
-            "where t.key = 'mlflow.parentRunId' and r.status = 'FINISHED'"
-        )
-        for name, run_id in self.rows(query):
-            if self.finished.setdefault(name, run_id) != run_id:
-                raise AssertionError(f"{name} was made twice")
 
 
 def kill(job: Job, phase: str, number: int, rng: random.Random, latest: float) -> str:
@@ -172,50 +69,6 @@ def _alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def content(job: Job) -> dict[str, Any]:
-    """Give what a finished job left in the store, by the names of its runs."""
-    query = (
-        "select r.name, r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid "
-        "where t.key = 'mlflow.parentRunId' and r.status = 'FINISHED'"
-    )
-    found: dict[str, Any] = {}
-    for name, run_id in job.rows(query):
-        assert name not in found, f"{name} is finished twice"
-        metrics = job.rows(f"select key, step, value from metrics where run_uuid = '{run_id}'")
-        twice = [
-            point for point, times in Counter((key, step) for key, step, _ in metrics).items() if times > 1
-        ]
-        assert not twice, f"{name} has {twice[:3]} twice"
-        found[name] = {
-            "parameters": dict(job.rows(f"select key, value from params where run_uuid = '{run_id}'")),
-            "metrics": sorted((key, step) for key, step, _ in metrics),
-            "val_auc": [value for _, value in sorted((s, v) for key, s, v in metrics if key == "val_auc")],
-        }
-    return found
-
-
-def check(killed: Job, quiet: Job) -> None:
-    """Compare a job that was killed again and again with one that was not."""
-    statuses = Counter(status for (status,) in killed.rows("select status from runs"))
-    assert not statuses["RUNNING"], statuses
-    assert not statuses["FAILED"], statuses
-    assert killed.rows("select count(*) from model_versions") == [(1,)]
-    aliases = "select alias, version from registered_model_aliases"
-    assert killed.rows(aliases) == quiet.rows(aliases) != []
-    first, second = content(killed), content(quiet)
-    assert set(first) == set(second), set(first) ^ set(second)
-    for name, expected in second.items():
-        assert first[name]["parameters"] == expected["parameters"], name
-        assert first[name]["metrics"] == expected["metrics"], name
-        assert first[name]["val_auc"] == expected["val_auc"], name
-    parents = killed.rows(
-        "select distinct t.value from runs r join tags t on t.run_uuid = r.run_uuid "
-        "where t.key = 'mlflow.parentRunId' and r.status = 'FINISHED'"
-    )
-    assert len(parents) == 1, "finished runs stand under several parents"
-    assert not list((killed.folder / "executions").glob("*/")), "a home is left"
 
 
 def run(folder: Path, kills: int, seed: int, per_class: int, *, latest: float = math.inf) -> dict[str, Any]:
