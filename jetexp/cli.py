@@ -78,6 +78,26 @@ unit_option = click.option(
 )
 
 
+executions_option = click.option(
+    "--executions",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("executions"),
+    envvar="JETEXP_EXECUTIONS",
+    show_default=True,
+    show_envvar=True,
+    help="Where what an interrupted execution has finished is kept, and what MLflow has not got yet.",
+)
+patience_option = click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    envvar="JETEXP_PATIENCE",
+    show_default=True,
+    show_envvar=True,
+    help="Seconds that an MLflow which is away is waited for, where nothing can go on without it.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="jetexp")
 @click.option("-v", "--verbose", is_flag=True, help="Show details.")
@@ -108,15 +128,8 @@ def jetexp(verbose: bool) -> None:
     type=TEXT,
     help="Start over, though the same execution was interrupted.",
 )
-@click.option(
-    "--executions",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("executions"),
-    envvar="JETEXP_EXECUTIONS",
-    show_default=True,
-    show_envvar=True,
-    help="Where what an interrupted execution has finished is kept.",
-)
+@executions_option
+@patience_option
 @jets_folder_option
 @workers_option
 def run(
@@ -125,6 +138,7 @@ def run(
     workers: int | None,
     new_test_sample: bool,
     executions: Path,
+    patience: float,
     fresh: str | None,
     **overrides: Any,
 ) -> None:
@@ -146,6 +160,7 @@ def run(
             new_test_sample=new_test_sample,
             executions=executions,
             fresh=bool(fresh),
+            patience=patience,
         )
     print_outcome(outcome)
 
@@ -405,6 +420,21 @@ def history(name: str, as_json: bool) -> None:
         click.echo(json.dumps({"champion": champion, "events": [one.to_dict() for one in events]}, indent=2))
     else:
         print_history(name, events, champion)
+
+
+@jetexp.command()
+@executions_option
+@patience_option
+def deliver(executions: Path, patience: float) -> None:
+    """Give MLflow what it has not got of executions that ended, or were killed, while it was away."""
+    from jetexp.abandoned import deliver as deliver_all
+    from jetexp.mlflow_store import connect
+
+    deliveries = deliver_all(connect(), executions, patience=patience)
+    for one in deliveries:
+        click.echo(f"{one.home}: {one.items} items, {one.outcome}")
+    if not deliveries:
+        click.echo(f"Nothing waits in {executions}.")
 
 
 def _jet_files(

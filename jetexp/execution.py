@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -16,31 +13,39 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import psutil
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jetexp.errors import JetexpError
 from jetexp.experiment import Experiment
 from jetexp.files import whole_file
 from jetexp.fit_store import CODE_OF_KIND, FitStore, code_key
-from jetexp.mlflow_store import delivered, masked
+from jetexp.mlflow_store import StoreError, delivered, masked
+from jetexp.outbox import Outbox
 from jetexp.parts import JetParts
 from jetexp.starting import LOCK, RECORD
 
-__all__ = ["Child", "Execution", "close_abandoned", "execution_key", "open_execution", "stop_with_mlflow"]
+__all__ = [
+    "OUTBOX",
+    "Child",
+    "Execution",
+    "Record",
+    "close_runs",
+    "execution_key",
+    "open_execution",
+    "owned",
+    "read_record",
+    "with_ids",
+]
 
 logger = logging.getLogger(__name__)
 
+OUTBOX = "outbox"
 MAXIMUM_RECORD = 50_000_000
 # tag of a run: what took its place
 CONTINUED_BY = "continued_by"
-# what stands between `mlflow run` and the command that it runs
-SHELLS = {"sh", "bash", "dash", "zsh", "env"}
-POLL_SECONDS = 1.0
 
 
 class Child(BaseModel):
@@ -66,8 +71,24 @@ class Child(BaseModel):
     kept: dict[str, Any] | None = None
 
 
-class _Record(BaseModel):
-    """What a home says of its execution."""
+class Record(BaseModel):
+    """What a home says of its execution.
+
+    Attributes
+    ----------
+    key : str
+        All that the execution depends on; empty while that is not known.
+    store : str
+        MLflow's address, without credentials.
+    parents : list of str
+        Its parent runs, the last one last.
+    children : dict of str to Child
+        Its child runs, by name.
+    closed : bool
+        Whether the runs that a killed process left open have been closed.
+    ended : bool
+        Whether it ended well, and only MLflow has not got all of it yet.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -75,8 +96,19 @@ class _Record(BaseModel):
     store: str
     parents: list[str] = []
     children: dict[str, Child] = {}
-    # whether the runs that a killed process left open have been closed
     closed: bool = False
+    ended: bool = False
+
+    def save(self, home: Path) -> None:
+        """Write the record into a home.
+
+        Parameters
+        ----------
+        home : Path
+            The folder.
+        """
+        with whole_file(home / RECORD) as temporary:
+            temporary.write_text(self.model_dump_json(indent=1), encoding="utf-8")
 
 
 class Execution:
@@ -86,18 +118,24 @@ class Execution:
     ----------
     folder : Path
         The home.
-    record : _Record
+    record : Record
         What it says.
     """
 
-    def __init__(self, folder: Path, record: _Record) -> None:
+    def __init__(self, folder: Path, record: Record) -> None:
         self.folder = folder
         self._record = record
+        self._outbox: Outbox | None = None
 
     @property
     def fits(self) -> FitStore:
         """Its finished fits and searches."""
         return FitStore(self.folder / "fits")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended well, though MLflow may not have got all of it yet."""
+        return self._record.ended
 
     def child(self, name: str) -> Child | None:
         """Look a child run up.
@@ -144,21 +182,50 @@ class Execution:
         self._record.children[name] = Child(run_id=one.run_id, finished=True, model_uri=model_uri, kept=kept)
         self._save()
 
-    def begin(self, client: MlflowClient, run_id: str) -> None:
-        """Put everything that is finished under a new parent run, and end what was interrupted.
+    def outbox(self, client: MlflowClient, patience: float) -> Outbox:
+        """Open the outbox of this execution, once: what it records while MLflow is away waits in its home.
 
         Parameters
         ----------
         client : mlflow.MlflowClient
             Connected.
+        patience : float
+            As of the outbox.
+
+        Returns
+        -------
+        Outbox
+            With what an earlier process left there.
+        """
+        self._outbox = Outbox(client, self.folder / OUTBOX, patience=patience)
+        return self._outbox
+
+    def begin(self, run_id: str) -> None:
+        """Put everything that is finished under a new parent run, and end what was interrupted.
+
+        The outbox must be open.
+
+        Parameters
+        ----------
         run_id : str
             The parent run.
+
+        Raises
+        ------
+        StoreError
+            If MLflow does not take what was left in the outbox.
         """
+        outbox = self._outbox
+        if outbox is None:
+            raise ValueError("the outbox of the execution is not open")
+        client = outbox.client
+        outbox.flush()
+        self._record = with_ids(self._record, outbox)
         before = [one for one in self._record.parents if one != run_id]
         self._record.parents = [*before, run_id]
         self._record.closed = False
         self._save()
-        _close(client, self._record, except_for=run_id)
+        close_runs(client, self._record, except_for=run_id)
         for parent in before:
             if _status(client, parent) is not None:
                 delivered(client.set_tag, parent, CONTINUED_BY, run_id)
@@ -176,9 +243,13 @@ class Execution:
             done = sum(one.finished for one in self._record.children.values())
             logger.info("Going on with the execution in %s: %d runs are finished.", self.folder, done)
 
+    def ended(self) -> None:
+        """Take note that it ended well: whatever MLflow has not got yet, nothing is left to be done."""
+        self._record.ended = True
+        self._save()
+
     def _save(self) -> None:
-        with whole_file(self.folder / RECORD) as temporary:
-            temporary.write_text(self._record.model_dump_json(indent=1), encoding="utf-8")
+        self._record.save(self.folder)
 
 
 def execution_key(experiment: Experiment, jets: Mapping[str, JetParts]) -> str:
@@ -241,11 +312,13 @@ def open_execution(
     key = execution_key(experiment, jets)
     home, lock = _own(folder, f"{experiment.name}-{key}", key, fresh=fresh)
     try:
-        record = _read(home / RECORD) or _Record(key=key, store=masked(mlflow.get_tracking_uri()))
+        record = read_record(home) or Record(key=key, store=masked(mlflow.get_tracking_uri()))
+        execution = Execution(home, record)
         try:
-            yield Execution(home, record)
+            yield execution
         except BaseException:
-            logger.info("What is finished is kept in %s: the same command goes on from there.", home)
+            if not execution.has_ended:
+                logger.info("What is finished is kept in %s: the same command goes on from there.", home)
             raise
         shutil.rmtree(home, ignore_errors=True)
     finally:
@@ -255,10 +328,14 @@ def open_execution(
 def _own(folder: Path, name: str, key: str, *, fresh: bool) -> tuple[Path, FileLock]:
     """Find an unfinished home without an owner, or make one; give it, and the lock that says whose it is."""
     for home in sorted(folder.glob(f"{name}-*")):
-        lock = _locked(home)
+        lock = owned(home)
         if lock is None:
             continue
-        record = _read(home / RECORD)
+        record = read_record(home)
+        if record is not None and record.ended:
+            # it waits for MLflow alone
+            lock.release()
+            continue
         if record is not None and record.key == key and not fresh:
             return home, lock
         if record is not None:
@@ -276,13 +353,26 @@ def _own(folder: Path, name: str, key: str, *, fresh: bool) -> tuple[Path, FileL
         except OSError as error:
             raise JetexpError(f"{home} cannot be made: {error.strerror or error}.") from error
         # another process may look whose it is
-        lock = _locked(home, timeout=10)
+        lock = owned(home, timeout=10)
         if lock is not None:
             return home, lock
 
 
-def _locked(home: Path, timeout: float = 0) -> FileLock | None:
-    """Become the owner of a home; None if it has one, or is gone."""
+def owned(home: Path, timeout: float = 0) -> FileLock | None:
+    """Become the owner of a home.
+
+    Parameters
+    ----------
+    home : Path
+        The folder.
+    timeout : float
+        Seconds to wait for another owner.
+
+    Returns
+    -------
+    FileLock or None
+        To be released; None if it has an owner, or is gone.
+    """
     lock = FileLock(home / LOCK)
     try:
         lock.acquire(timeout=timeout)
@@ -294,11 +384,24 @@ def _locked(home: Path, timeout: float = 0) -> FileLock | None:
     return lock
 
 
-def _read(path: Path) -> _Record | None:
+def read_record(home: Path) -> Record | None:
+    """Read what a home says.
+
+    Parameters
+    ----------
+    home : Path
+        The folder.
+
+    Returns
+    -------
+    Record or None
+        None where there is none, or none that can be read, which is told.
+    """
+    path = home / RECORD
     try:
         if path.stat().st_size > MAXIMUM_RECORD:
             return None
-        return _Record.model_validate_json(path.read_bytes())
+        return Record.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
@@ -306,66 +409,36 @@ def _read(path: Path) -> _Record | None:
         return None
 
 
-def close_abandoned(client: MlflowClient, folder: Path) -> None:
-    """End the runs of all executions that say RUNNING with no living process behind them.
+def with_ids(record: Record, outbox: Outbox) -> Record:
+    """Put MLflow's ids into a record that was written while MLflow was away.
+
+    Parameters
+    ----------
+    record : Record
+        The record.
+    outbox : Outbox
+        Of the same home.
+
+    Returns
+    -------
+    Record
+        The same, with every id that is known.
+    """
+    return Record.model_validate_json(outbox.resolved(record.model_dump_json()))
+
+
+def close_runs(client: MlflowClient, record: Record, except_for: str = "") -> None:
+    """End the runs of an execution that say RUNNING with no living process behind them.
 
     Parameters
     ----------
     client : mlflow.MlflowClient
         Connected.
-    folder : Path
-        Where homes are.
+    record : Record
+        Of the execution.
+    except_for : str
+        A run that goes on.
     """
-    for home in sorted(folder.glob("*/")):
-        lock = _locked(home)
-        if lock is None:
-            continue
-        try:
-            record = _read(home / RECORD)
-            if record is None or record.closed:
-                continue
-            if record.store not in ("", masked(mlflow.get_tracking_uri())):
-                continue
-            _close(client, record)
-            if record.key:
-                record.closed = True
-                Execution(home, record)._save()
-            else:
-                shutil.rmtree(home, ignore_errors=True)
-        finally:
-            lock.release()
-    _close_never_started(client)
-
-
-def _close_never_started(client: MlflowClient) -> None:
-    """End the runs that ``mlflow run`` opened here, and was killed before its command had begun.
-
-    Nothing tells where such a run was opened: so they are looked for in stores of one machine alone, and
-    when no other ``mlflow run`` is alive there.
-    """
-    own = os.environ.get("MLFLOW_RUN_ID")
-    if own is None or not mlflow.get_tracking_uri().startswith("sqlite") or _others_alive():
-        return
-    experiments = [one.experiment_id for one in client.search_experiments()]
-    here = f"tags.`{MLFLOW_SOURCE_TYPE}` = 'PROJECT' and attributes.status = 'RUNNING'"
-    for run in client.search_runs(experiments, here):
-        source = run.data.tags.get(MLFLOW_SOURCE_NAME, "").removeprefix("file://")
-        same = Path(source).resolve() == Path.cwd().resolve()
-        if same and run.info.run_id != own and MLFLOW_PARENT_RUN_ID not in run.data.tags:
-            delivered(client.set_terminated, run.info.run_id, "KILLED")
-
-
-def _others_alive() -> bool:
-    """Say whether another ``mlflow run`` than the one that started this process is alive, or may be."""
-    above = {one.pid for one in psutil.Process().parents()}
-    for process in psutil.process_iter(["cmdline"]):
-        words = [Path(word).name for word in process.info["cmdline"] or []]
-        if process.pid not in above and "run" in words and any("mlflow" in word for word in words):
-            return True
-    return False
-
-
-def _close(client: MlflowClient, record: _Record, except_for: str = "") -> None:
     unfinished = [one.run_id for one in record.children.values() if not one.finished]
     for run_id in [*record.parents, *unfinished]:
         if run_id != except_for and _status(client, run_id) in ("RUNNING", "SCHEDULED"):
@@ -375,45 +448,9 @@ def _close(client: MlflowClient, record: _Record, except_for: str = "") -> None:
 def _status(client: MlflowClient, run_id: str) -> str | None:
     """Say how a run stands; None if there is none, or it was deleted."""
     try:
-        run = client.get_run(run_id)
-    except MlflowException:
-        return None
+        run = delivered(client.get_run, run_id)
+    except StoreError as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
     return str(run.info.status) if run.info.lifecycle_stage == "active" else None
-
-
-@contextmanager
-def stop_with_mlflow() -> Iterator[None]:
-    """Stop as on TERM when the ``mlflow run`` that started this process is gone.
-
-    It dies of a TERM and leaves behind the command that it runs, or a shell around that.
-    """
-    watched = _up_to_mlflow() if "MLFLOW_RUN_ID" in os.environ else []
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(POLL_SECONDS):
-            if not all(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in watched):
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
-
-    if watched:
-        threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
-
-
-def _up_to_mlflow() -> list[psutil.Process]:
-    """Give the processes above this one up to ``mlflow run``; none if that did not start it."""
-    above = []
-    try:
-        for process in psutil.Process().parents():
-            above.append(process)
-            if process.name() in SHELLS:
-                continue
-            return above if any("mlflow" in Path(word).name for word in process.cmdline()) else []
-    except psutil.Error:
-        # gone already, or somebody else's
-        pass
-    return []

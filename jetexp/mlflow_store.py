@@ -20,18 +20,34 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from jetexp.errors import JetexpError
 
-__all__ = ["StoreError", "check_reachable", "connect", "delivered", "first_line", "masked", "quiet"]
+__all__ = [
+    "AWAY_TIME",
+    "StoreAwayError",
+    "StoreError",
+    "check_reachable",
+    "connect",
+    "delivered",
+    "first_line",
+    "is_away",
+    "masked",
+    "quiet",
+]
+
+logger = logging.getLogger(__name__)
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
-# seconds: how long a server may take to answer at all, and how long a locked store is waited for
+# seconds: how long a server may take to answer at all, and how long one that is away, or a store that is
+# locked, is waited for
 ANSWER_TIME = 5.0
-LOCK_TIME = 120.0
+AWAY_TIME = 600.0
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+# what MLflow calls errors of a server that may well answer the next time
+AWAY_CODES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
 LOCKED = re.compile(r"database (table |schema )?is locked|deadlock|could not serialize", re.IGNORECASE)
 
 
@@ -42,13 +58,17 @@ class StoreError(JetexpError):
     ----------
     message : str
         One sentence.
-    cause : Exception
+    cause : Exception, optional
         What was raised.
     """
 
-    def __init__(self, message: str, cause: Exception) -> None:
+    def __init__(self, message: str, cause: Exception | None = None) -> None:
         super().__init__(message)
         self.error_code = str(getattr(cause, "error_code", ""))
+
+
+class StoreAwayError(StoreError):
+    """MLflow's server does not answer, or its store is locked: the same may well do a little later."""
 
 
 def masked(text: str) -> str:
@@ -72,10 +92,32 @@ def masked(text: str) -> str:
     return re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
 
 
+def is_away(error: Exception) -> bool:
+    """Say whether the same call may well do a little later: a server that is away, a store that is locked.
+
+    Parameters
+    ----------
+    error : Exception
+        What MLflow raised.
+
+    Returns
+    -------
+    bool
+        False for what MLflow refuses, and for a disk of this machine that is full.
+    """
+    if LOCKED.search(str(error)):
+        return True
+    if urlsplit(mlflow.get_tracking_uri()).scheme.split("+")[0] not in ("http", "https", *DATABASE_PORTS):
+        return False
+    if isinstance(error, MlflowException):
+        return error.error_code in AWAY_CODES
+    return isinstance(error, (RequestException, OperationalError, ConnectionError, TimeoutError))
+
+
 def delivered(
     call: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
 ) -> Result:
-    """Call MLflow, and call again while its store is locked by another process.
+    """Call MLflow, and call again while its server is away or its store locked.
 
     Parameters
     ----------
@@ -91,16 +133,23 @@ def delivered(
 
     Raises
     ------
+    StoreAwayError
+        If it is still away after ten minutes.
     StoreError
-        If MLflow refuses, or its server, store or disk fails.
+        If MLflow refuses, or its store or disk fails.
     """
-    end, wait = time.monotonic() + LOCK_TIME, 0.1
+    end, wait, told = time.monotonic() + AWAY_TIME, 0.1, False
     while True:
         try:
             return call(*args, **kwargs)
         except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-            if not LOCKED.search(str(error)) or time.monotonic() > end:
-                raise StoreError(f"MLflow cannot do what it is asked: {first_line(error)}.", error) from error
+            away = is_away(error)
+            if not away or time.monotonic() > end:
+                kind = StoreAwayError if away else StoreError
+                raise kind(f"MLflow cannot do what it is asked: {first_line(error)}.", error) from error
+            if not told:
+                logger.warning("MLflow does not answer, it is waited for: %s.", first_line(error))
+                told = True
         # jitter, lest two processes meet again and again
         time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
         wait = min(2 * wait, 5.0)
@@ -110,6 +159,8 @@ def quiet() -> None:
     """Silence what MLflow says about itself on the console, but for errors."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # it tells of a locked store, which is tried again, with a traceback
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     # two lines of addresses at the end of every run
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
@@ -155,7 +206,7 @@ def connect() -> MlflowClient:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         # migrations of a new store race; one process makes them, the others wait
-        with nullcontext() if path is None else filelock.FileLock(f"{path}.lock", timeout=LOCK_TIME):
+        with nullcontext() if path is None else filelock.FileLock(f"{path}.lock", timeout=AWAY_TIME):
             client = MlflowClient()
             client.search_experiments(max_results=1)
     except filelock.Timeout:

@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from jetexp.abandoned import close_abandoned
 from jetexp.evaluation.report import Evaluation, Summary, summarise
 from jetexp.evaluation.sculpting import MassSculpting, RejectionAgainstPt
 from jetexp.evaluation.seeds import SeedComparison
-from jetexp.execution import close_abandoned, open_execution, stop_with_mlflow
+from jetexp.execution import open_execution
 from jetexp.experiment import Experiment
 from jetexp.files import scratch_folder
 from jetexp.fit_store import FitStore, search_key
 from jetexp.fit_task import training_parts
 from jetexp.fits import FinalFit, TaggerFits, ensemble_of, fit_classical_tagger, with_temperature
 from jetexp.inspection import record_inspection
+from jetexp.interruption import before_parent, stop_with_mlflow
 from jetexp.jets.sample import Jets
 from jetexp.judging import Verdict
 from jetexp.kept_scores import TEST_SCORES, scores_to_keep
-from jetexp.mlflow_store import check_reachable, connect
+from jetexp.mlflow_store import AWAY_TIME, check_reachable, connect
 from jetexp.network_fits import fit_networks
 from jetexp.parts import JetParts, load_parts
 from jetexp.plots import gallery
@@ -37,7 +39,7 @@ from jetexp.results import TaggerResult, compared, figures_of_results
 from jetexp.search import SearchResult, search
 from jetexp.sentences import markdown_table
 from jetexp.taggers.catalogue import input_settings
-from jetexp.tracking import MlflowRecorder, before_parent, open_parent
+from jetexp.tracking import MlflowRecorder, open_parent
 from jetexp.training import devices, network_summary
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ def run_experiment(
     store: FitStore | None = None,
     executions: Path | None = None,
     fresh: bool = False,
+    patience: float = AWAY_TIME,
 ) -> Outcome:
     """Run an experiment: jets, inputs, search, final fits, evaluation, registry.
 
@@ -122,6 +125,8 @@ def run_experiment(
         again; by default nothing is left.
     fresh : bool
         Start over, whatever is there.
+    patience : float
+        Seconds that MLflow is waited for where nothing can go on without it.
 
     Returns
     -------
@@ -157,6 +162,7 @@ def run_experiment(
                 served=served_settings(experiment),
                 description=experiment.description,
                 execution=execution,
+                patience=patience,
             )
         )
         _record_inputs(parent, experiment, next(iter(jets.values())))
@@ -179,6 +185,10 @@ def run_experiment(
         if not experiment.variants:
             best = _calibrated(shared, best)
             inspected = _record_best(parent, shared, results[0], best, found)
+            # the registry can do nothing without the model
+            parent.outbox.flush()
+            run_id, model_uri = parent.outbox.resolved(best.run_id), parent.outbox.resolved(best.model_uri)
+            best = replace(best, run_id=run_id, model_uri=model_uri)
             served, verdict = register_best(shared, best, inspected, new_test_sample=new_test_sample)
         table = markdown_table([one.to_dict() for one in results], comparisons)
         parent.note(_introduction(experiment, verdict), table)

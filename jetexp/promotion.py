@@ -26,6 +26,7 @@ from jetexp.jets.sample import Jets
 from jetexp.judging import TestSample, Verdict, judge, preview
 from jetexp.mlflow_store import connect, delivered
 from jetexp.model_card import MODEL_CARD, ModelCard, PartOfJets, summary_of
+from jetexp.outbox import temporary_outbox
 from jetexp.parts import load_test_jets
 from jetexp.recording import evaluated, raw_images, served_settings
 from jetexp.registry import champion_of, model_of_run, register, version_of_run
@@ -212,7 +213,11 @@ def promote_run(
         summary=summary_of(_card_of_run(client, run_id)),
     )
     verdict = judge(client, name, version, sample, gate, offline=offline, new_test_sample=new_test_sample)
-    MlflowRecorder(client, run).result("gate", verdict.to_dict())
+    with temporary_outbox(client) as outbox:
+        info = run.info
+        recorder = MlflowRecorder(outbox, info.run_id, info.experiment_id, info.run_name or "")
+        recorder.result("gate", verdict.to_dict())
+        outbox.flush()
     return verdict
 
 

@@ -13,22 +13,22 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import (
-    MLFLOW_DATASET_CONTEXT,
     MLFLOW_GIT_COMMIT,
     MLFLOW_GIT_DIRTY,
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NOTE,
 )
 
-from jetexp.mlflow_store import delivered, masked
+from jetexp.delivery import Artifact, Batch, End, NewModel, NewRun, UsedJets, pending_id
+from jetexp.errors import JetexpError
+from jetexp.interruption import STOPPING
+from jetexp.mlflow_store import masked
 from jetexp.recorder_protocol import NullRecorder
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from jetexp.execution import Child, Execution
     from jetexp.jets.sample import Jets
+    from jetexp.outbox import Outbox
     from jetexp.serving import ServedSettings
 
 __all__ = ["NOTE_LENGTH", "ChildRun", "FinishedRun", "MlflowRecorder", "git_tags", "run_status"]
@@ -44,8 +45,6 @@ __all__ = ["NOTE_LENGTH", "ChildRun", "FinishedRun", "MlflowRecorder", "git_tags
 logger = logging.getLogger(__name__)
 
 # MLflow's own limits
-METRICS_A_BATCH = 1000
-PARAMETERS_A_BATCH = 100
 DIGEST_LENGTH = 36
 SOURCE_LENGTH = 60_000
 NOTE_LENGTH = 8_000
@@ -54,12 +53,16 @@ NOTE_LENGTH = 8_000
 class MlflowRecorder:
     """Records to one MLflow run; implements :class:`jetexp.recorder_protocol.Recorder`.
 
+    While MLflow is away, what is recorded waits on disk; see :class:`jetexp.outbox.Outbox`.
+
     Parameters
     ----------
-    client : mlflow.MlflowClient
-        As :func:`jetexp.mlflow_store.connect` gives it.
-    run : mlflow.entities.Run
-        The run to record to.
+    outbox : Outbox
+        What delivers to MLflow.
+    run_id : str
+        The run to record to; it may be pending.
+    experiment_id, name : str
+        Of the run.
     served : ServedSettings, optional
         What a network needs to be served; without it, networks cannot be recorded.
     prefix : str
@@ -69,37 +72,48 @@ class MlflowRecorder:
 
     Attributes
     ----------
+    outbox : Outbox
+        What delivers to MLflow.
     client : mlflow.MlflowClient
         For what a recorder does not do.
-    run_id, experiment_id : str
-        Of the MLflow run.
-    name : str
-        The run's name.
-    model_uri : str or None
-        Address of the network recorded last.
+    experiment_id, name : str
+        Of the run.
     kept : mapping or None
         What shall be known of this run later.
     """
 
     def __init__(
         self,
-        client: MlflowClient,
-        run: Run,
+        outbox: Outbox,
+        run_id: str,
+        experiment_id: str,
+        name: str,
         *,
         served: ServedSettings | None = None,
         prefix: str = "",
         execution: Execution | None = None,
     ) -> None:
-        self.client = client
-        self.run_id: str = run.info.run_id
-        self.experiment_id: str = run.info.experiment_id
-        self.name: str = run.info.run_name
-        self.model_uri: str | None = None
-        self._served = served
+        self.outbox = outbox
+        self.client = outbox.client
+        self.experiment_id = experiment_id
+        self.name = name
         self.kept: Mapping[str, Any] | None = None
+        self._run_id = run_id
+        self._model_uri: str | None = None
+        self._served = served
         self._prefix = prefix
         self._execution = execution
         self._figures: list[str] = []
+
+    @property
+    def run_id(self) -> str:
+        """The MLflow run; pending as long as MLflow could not open it."""
+        return self.outbox.resolved(self._run_id)
+
+    @property
+    def model_uri(self) -> str | None:
+        """Address of the network recorded last."""
+        return None if self._model_uri is None else self.outbox.resolved(self._model_uri)
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         """Record settings, once each; nested ones under names joined by dots.
@@ -109,10 +123,8 @@ class MlflowRecorder:
         values : mapping
             Names and values.
         """
-        flat = [Param(f"{self._prefix}{name}", str(value)) for name, value in _flattened(values)]
-        for start in range(0, len(flat), PARAMETERS_A_BATCH):
-            batch = flat[start : start + PARAMETERS_A_BATCH]
-            delivered(self.client.log_batch, self.run_id, params=batch)
+        flat = {f"{self._prefix}{name}": str(value) for name, value in _flattened(values)}
+        self.outbox.send(Batch(run_id=self.run_id, parameters=flat))
 
     def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
         """Record numbers at a step (epoch); one that is not finite is left out.
@@ -143,14 +155,12 @@ class MlflowRecorder:
 
     def _log_metrics(self, points: Sequence[tuple[str, float, int]]) -> None:
         # one time for all, kept in retries: a row delivered twice is stored once
-        now = int(time.time() * 1000)
-        rows = [Metric(name, value, now, step) for name, value, step in points if math.isfinite(value)]
+        now = _milliseconds()
+        rows = [(name, value, now, step) for name, value, step in points if math.isfinite(value)]
         if len(rows) < len(points):
             missing = sorted({name for name, value, _ in points if not math.isfinite(value)})
             logger.debug("left out of run %s, as not finite: %s", self.run_id, ", ".join(missing))
-        for start in range(0, len(rows), METRICS_A_BATCH):
-            batch = rows[start : start + METRICS_A_BATCH]
-            delivered(self.client.log_batch, self.run_id, metrics=batch)
+        self.outbox.send(Batch(run_id=self.run_id, metrics=rows))
 
     def figure(self, name: str, figure: Figure) -> None:
         """Record a figure as ``plots/<name>.png`` and close it.
@@ -162,10 +172,8 @@ class MlflowRecorder:
         figure : matplotlib.figure.Figure
             The figure; emptied afterwards.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.png"
+        with self._artifact(f"plots/{name}.png") as path:
             figure.savefig(path, dpi=150, bbox_inches="tight")
-            delivered(self.client.log_artifact, self.run_id, str(path), "plots")
         figure.clear()
         self._figures.append(name)
 
@@ -191,10 +199,8 @@ class MlflowRecorder:
         content : mapping of str to ndarray
             Numbers and texts, no objects.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.npz"
+        with self._artifact(f"results/{name}.npz") as path:
             np.savez_compressed(path, allow_pickle=False, **content)
-            delivered(self.client.log_artifact, self.run_id, str(path), "results")
 
     def text(self, name: str, content: str) -> None:
         """Record text under the artifact path ``name``.
@@ -206,7 +212,17 @@ class MlflowRecorder:
         content : str
             The text.
         """
-        delivered(self.client.log_text, self.run_id, content, name)
+        with self._artifact(name) as path:
+            path.write_text(content, encoding="utf-8")
+
+    @contextmanager
+    def _artifact(self, name: str) -> Iterator[Path]:
+        """Give a path to write an artifact to, and record it."""
+        folder, _, file = name.rpartition("/")
+        with _own_folder(name) as temporary:
+            yield temporary / file
+            item = Artifact(run_id=self.run_id, folder=folder, name=file)
+            self.outbox.send(item, temporary / file)
 
     def note(self, introduction: str, table: str) -> None:
         """Describe the run, in Markdown, as the UI shows it above the run's details.
@@ -237,8 +253,8 @@ class MlflowRecorder:
         values : mapping
             Names and texts.
         """
-        tags = [RunTag(name, str(value)) for name, value in values.items()]
-        delivered(self.client.log_batch, self.run_id, tags=tags)
+        tags = {name: str(value) for name, value in values.items()}
+        self.outbox.send(Batch(run_id=self.run_id, tags=tags))
 
     def jets(self, jets: Jets, name: str, context: str) -> None:
         """Record which jets the run used: name, source, fingerprint and counts.
@@ -253,15 +269,16 @@ class MlflowRecorder:
             What it was used for: ``"training"``, ``"validation"`` or ``"test"``.
         """
         fingerprint = jets.fingerprint
-        dataset = Dataset(
-            name=name,
-            digest=fingerprint[:DIGEST_LENGTH],
-            source_type="jetexp",
-            source=json.dumps(jets.provenance)[:SOURCE_LENGTH],
-            profile=json.dumps({"jets": len(jets), **jets.class_counts, "fingerprint": fingerprint}),
+        self.outbox.send(
+            UsedJets(
+                run_id=self.run_id,
+                name=name,
+                digest=fingerprint[:DIGEST_LENGTH],
+                source=json.dumps(jets.provenance)[:SOURCE_LENGTH],
+                profile=json.dumps({"jets": len(jets), **jets.class_counts, "fingerprint": fingerprint}),
+                context=context,
+            )
         )
-        entry = DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])
-        delivered(self.client.log_inputs, self.run_id, [entry])
 
     def network(self, network: keras.Model, served: ServedSettings | None = None) -> None:
         """Record the trained network, as it would be served.
@@ -281,11 +298,16 @@ class MlflowRecorder:
         served = served or self._served
         if served is None:
             raise ValueError("this recorder was opened without what a network needs to be served")
-        from jetexp.serving import log_tagger
+        from jetexp.serving import save_tagger
 
-        self.model_uri = delivered(
-            log_tagger, network, served, run_id=self.run_id, experiment_id=self.experiment_id
-        )
+        model_id = pending_id()
+        with _own_folder("the model") as temporary:
+            save_tagger(network, served, temporary / "model")
+            item = NewModel(
+                run_id=self.run_id, experiment_id=self.experiment_id, model_id=model_id, name="model"
+            )
+            self.outbox.send(item, temporary / "model")
+        self._model_uri = f"models:/{model_id}"
 
     def keep(self, content: Mapping[str, Any]) -> None:
         """Have an execution that goes on with this one know something of this run, once it is finished.
@@ -319,8 +341,15 @@ class MlflowRecorder:
         tags = {**resolve_tags(), **git_tags(), MLFLOW_PARENT_RUN_ID: self.run_id}
         if before is not None:
             tags["retry_of"] = before.run_id
-        run = delivered(self.client.create_run, self.experiment_id, tags=tags, run_name=name)
-        recorder = MlflowRecorder(self.client, run, served=self._served)
+        new = NewRun(
+            run_id=pending_id(),
+            experiment_id=self.experiment_id,
+            name=name,
+            start_time=_milliseconds(),
+            tags={key: str(value) for key, value in tags.items()},
+        )
+        self.outbox.send(new)
+        recorder = MlflowRecorder(self.outbox, new.run_id, self.experiment_id, name, served=self._served)
         if self._execution is not None:
             self._execution.opened(name, recorder.run_id)
         with run_status(recorder):
@@ -329,7 +358,7 @@ class MlflowRecorder:
                 # before its last status: a run that is finished is never made again
                 self._execution.finished(name, recorder.model_uri, recorder.kept)
 
-    def end(self, status: str) -> None:
+    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """End the run.
 
         Parameters
@@ -337,7 +366,7 @@ class MlflowRecorder:
         status : {"FINISHED", "FAILED", "KILLED"}
             How.
         """
-        delivered(self.client.set_terminated, self.run_id, status)
+        self.outbox.send(End(run_id=self.run_id, status=status, end_time=_milliseconds()))
 
 
 class FinishedRun(NullRecorder):
@@ -369,6 +398,23 @@ class FinishedRun(NullRecorder):
 ChildRun = MlflowRecorder | FinishedRun
 
 
+def _milliseconds() -> int:
+    return int(time.time() * 1000)
+
+
+@contextmanager
+def _own_folder(what: str) -> Iterator[Path]:
+    """Give a folder for what is written before it is recorded."""
+    with tempfile.TemporaryDirectory(prefix="jetexp-") as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            raise JetexpError(
+                f"{what} cannot be written to {folder}: {error.strerror or error}; TMPDIR may name a disk "
+                "with more room."
+            ) from error
+
+
 def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -379,11 +425,11 @@ def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Put off INT and TERM, lest they come between a run and its last status."""
+    """Put off signals that stop, lest they come between a run and its last status."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:
@@ -398,11 +444,12 @@ def run_status(recorder: MlflowRecorder) -> Iterator[None]:
     except BaseException as error:
         with _undisturbed():
             try:
-                if isinstance(error, Exception):
+                if not isinstance(error, Exception):
+                    recorder.outbox.hurry()
+                    recorder.end("KILLED")
+                else:
                     recorder.text("traceback.txt", masked("".join(traceback.format_exception(error))))
                     recorder.end("FAILED")
-                else:
-                    recorder.end("KILLED")
             except Exception as second:
                 # what went wrong first is what the user must see
                 logger.warning("run %s could not be ended: %s", recorder.run_id, masked(str(second)))

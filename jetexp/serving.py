@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
+from mlflow.models import ModelSignature
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
@@ -41,9 +41,9 @@ __all__ = [
     "ServedSettings",
     "Thresholds",
     "load_tagger",
-    "log_tagger",
     "opened_tagger",
     "probabilities",
+    "save_tagger",
 ]
 
 Float = npt.NDArray[np.float32]
@@ -366,15 +366,8 @@ def _same_search_path() -> Iterator[None]:
         sys.path[:] = before
 
 
-def log_tagger(
-    network: keras.Model,
-    settings: ServedSettings,
-    *,
-    run_id: str,
-    experiment_id: str,
-    name: str = "model",
-) -> str:
-    """Log a network to an MLflow run as it would be served.
+def save_tagger(network: keras.Model, settings: ServedSettings, folder: Path) -> None:
+    """Write a network to a folder as MLflow would serve it.
 
     Parameters
     ----------
@@ -382,29 +375,15 @@ def log_tagger(
         From its inputs to one probability a class.
     settings : ServedSettings
         How the network's inputs are made, and what the answer means.
-    run_id, experiment_id : str
-        The run that the model belongs to, and its MLflow experiment.
-    name : str
-        Name of the logged model.
-
-    Returns
-    -------
-    str
-        The model's address, ``models:/<model id>``.
+    folder : Path
+        Must not be there yet.
     """
-    # given no model, Model.log makes one in the experiment Default, whatever the run's is
-    model = mlflow.MlflowClient().create_logged_model(experiment_id, name=name, source_run_id=run_id)
     with tempfile.TemporaryDirectory() as temporary, _same_search_path():
-        folder = Path(temporary)
-        Model.log(
-            artifact_path=None,  # its older name for `name`
-            flavor=mlflow.pyfunc,
-            run_id=run_id,
-            model_id=model.model_id,
-            name=name,
+        mlflow.pyfunc.save_model(
+            str(folder),
             python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts=_artifacts(network, settings, folder),
-            code_paths=[str(_code(folder))],
+            artifacts=_artifacts(network, settings, Path(temporary)),
+            code_paths=[str(_code(Path(temporary)))],
             # inputs stay open: a schema of tensors refuses float64, another rank, and constituents
             signature=ModelSignature(
                 outputs=Schema(
@@ -419,7 +398,9 @@ def log_tagger(
             pip_requirements=[f"{package}=={version(package)}" for package in _requirements(settings)],
             metadata={"classes": list(settings.classes), "signal": settings.signal},
         )
-    return f"models:/{model.model_id}"
+    # what was imported to try it
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache, ignore_errors=True)
 
 
 def _requirements(settings: ServedSettings) -> tuple[str, ...]:

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from jetexp.delivery import create_run
 from jetexp.errors import JetexpError
-from jetexp.mlflow_store import connect, delivered, masked
+from jetexp.interruption import first_signal_raises, killed_stays_killed
+from jetexp.mlflow_store import AWAY_TIME, StoreError, connect, delivered, masked
+from jetexp.outbox import temporary_outbox
 from jetexp.recorder import NOTE_LENGTH, MlflowRecorder, git_tags, run_status
 
 if TYPE_CHECKING:
     from jetexp.execution import Execution
+    from jetexp.outbox import Outbox
     from jetexp.serving import ServedSettings
 
-__all__ = ["MlflowRecorder", "before_parent", "git_tags", "open_parent"]
+__all__ = ["MlflowRecorder", "git_tags", "open_parent"]
 
+logger = logging.getLogger(__name__)
+
+# seconds that MLflow is waited for at the end of an execution which was stopped or failed
+AFTER_A_FAULT = 4.0
 # names such as "gifted-bee-12", which MLflow invents where nobody gave one
 INVENTED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 
@@ -74,73 +76,6 @@ def _experiment_id(client: MlflowClient, name: str | None) -> str:
 
 
 @contextmanager
-def _first_signal_raises() -> Iterator[None]:
-    """Let the first INT or TERM raise, and ignore any after it.
-
-    Under ``mlflow run``, Ctrl-C arrives as INT and at once again as TERM; a second exception in the
-    midst of the first one's cleaning up would leave runs without a status.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-
-    def ignore(number: int, frame: FrameType | None) -> None:
-        # not SIG_IGN: Python complains on stderr of a signal that came before its handler was changed
-        pass
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        for one in numbers:
-            signal.signal(one, ignore)
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _killed_stays_killed(run_id: str | None) -> Iterator[None]:
-    """Keep `mlflow run`, if it opened the run, from calling it FAILED where it was stopped."""
-    try:
-        yield
-    except Exception:
-        raise
-    except BaseException:
-        if run_id is not None:
-            script = Path(__file__).with_name("last_status.py").resolve()
-            subprocess.Popen(
-                [sys.executable, "-I", str(script), run_id, str(int(time.time() * 1000))],
-                env={**os.environ, "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        raise
-
-
-@contextmanager
-def before_parent() -> Iterator[None]:
-    """Do what comes before a parent run is opened; where ``mlflow run`` opened it, a stop ends it KILLED."""
-    run_id = os.environ.get("MLFLOW_RUN_ID") or None
-    with _first_signal_raises(), _killed_stays_killed(run_id):
-        try:
-            yield
-        except Exception:
-            raise
-        except BaseException:
-            if run_id is not None:
-                delivered(connect().set_terminated, run_id, "KILLED")
-            raise
-
-
-@contextmanager
 def open_parent(
     experiment_name: str | None,
     run_name: str,
@@ -148,6 +83,7 @@ def open_parent(
     served: ServedSettings | None = None,
     description: str = "",
     execution: Execution | None = None,
+    patience: float = AWAY_TIME,
 ) -> Iterator[MlflowRecorder]:
     """Open the parent run of an execution.
 
@@ -166,6 +102,9 @@ def open_parent(
         Shown by the UI above the run.
     execution : Execution, optional
         Goes on under this run.
+    patience : float
+        Seconds that MLflow is waited for where nothing can go on without it, if it is away: at the end for
+        one.
 
     Yields
     ------
@@ -175,6 +114,8 @@ def open_parent(
 
     Raises
     ------
+    StoreAwayError
+        If MLflow has not got everything at the end.
     JetexpError
         If MLflow's server or store cannot be reached or used.
     """
@@ -184,17 +125,59 @@ def open_parent(
         tags[MLFLOW_RUN_NOTE] = description[:NOTE_LENGTH]
     run_id = os.environ.get("MLFLOW_RUN_ID") or None
     if run_id is not None:
-        run = _opened_by_mlflow(client, run_id)
-        recorder = MlflowRecorder(client, run, served=served, prefix="settings.", execution=execution)
-        if INVENTED_NAME.fullmatch(recorder.name or ""):
+        run = delivered(_opened_by_mlflow, client, run_id)
+        name = run.info.run_name or ""
+        if INVENTED_NAME.fullmatch(name):
             delivered(client.update_run, run_id, name=run_name)
-            recorder.name = run_name
+            name = run_name
     else:
         experiment_id = delivered(_experiment_id, client, experiment_name)
-        run = delivered(client.create_run, experiment_id, tags={**resolve_tags(), **tags}, run_name=run_name)
-        recorder = MlflowRecorder(client, run, served=served, prefix="settings.", execution=execution)
-    with _first_signal_raises(), _killed_stays_killed(run_id), run_status(recorder):
+        run = delivered(_new_run, client, experiment_id, run_name, tags, int(time.time() * 1000))
+        name = run_name
+    with ExitStack() as stack:
+        outbox = (
+            stack.enter_context(temporary_outbox(client, patience=patience))
+            if execution is None
+            else execution.outbox(client, patience)
+        )
+        recorder = MlflowRecorder(
+            outbox,
+            run.info.run_id,
+            run.info.experiment_id,
+            name,
+            served=served,
+            prefix="settings.",
+            execution=execution,
+        )
+        stack.enter_context(first_signal_raises())
+        stack.enter_context(killed_stays_killed(run_id))
+        stack.enter_context(_delivered_at_the_end(outbox))
+        with run_status(recorder):
+            if execution is not None:
+                execution.begin(recorder.run_id)
+            recorder.tags(tags)
+            yield recorder
         if execution is not None:
-            execution.begin(client, recorder.run_id)
-        recorder.tags(tags)
-        yield recorder
+            execution.ended()
+
+
+def _new_run(
+    client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], start_time: int
+) -> Run:
+    tags = {**resolve_tags(), **tags}
+    # whether it is the first call is not known: a run that a lost answer left is looked for in any case
+    return create_run(client, experiment_id, name, tags, start_time, again=True)
+
+
+@contextmanager
+def _delivered_at_the_end(outbox: Outbox) -> Iterator[None]:
+    """Wait for MLflow until it has everything, or only for some seconds where an execution went wrong."""
+    try:
+        yield
+    except BaseException:
+        try:
+            outbox.close(AFTER_A_FAULT)
+        except StoreError as error:
+            logger.warning("%s", error)
+        raise
+    outbox.close()

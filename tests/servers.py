@@ -5,10 +5,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -80,3 +81,75 @@ def post(port, body, content_type="application/json"):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+class TrackingServer:
+    """MLflow's tracking server over a store of its own; it can be killed and started again."""
+
+    def __init__(self, folder):
+        self.folder, self.port = Path(folder), free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def start(self, seconds=150):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        commands = Path(sys.executable).parent
+        environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        command = [str(commands / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}", "--workers", "1"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        with (self.folder / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        end = time.monotonic() + seconds
+        while not answers(f"{self.address}/health"):
+            assert time.monotonic() < end, (self.folder / "server.log").read_text()
+            time.sleep(0.1)
+        return self
+
+    def kill(self):
+        if self.process is not None:
+            os.killpg(self.process.pid, 9)
+            self.process.wait(30)
+            self.process = None
+
+
+class Link:
+    """A way to a server that can be cut, which takes no time, and restored."""
+
+    def __init__(self, port):
+        self.to, self.port = port, free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.open_sockets = []
+        self.restore()
+
+    def restore(self):
+        self.entrance = socket.create_server(("127.0.0.1", self.port))
+        self.open_sockets = [self.entrance]
+        threading.Thread(target=self._accept, args=(self.entrance,), daemon=True).start()
+
+    def cut(self):
+        for one in self.open_sockets:
+            # a thread that waits for it wakes up
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self.open_sockets = []
+
+    def _accept(self, entrance):
+        with suppress(OSError):
+            while True:
+                client, _ = entrance.accept()
+                server = socket.create_connection(("127.0.0.1", self.to))
+                self.open_sockets += [client, server]
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    @staticmethod
+    def _pass_on(one, other):
+        with suppress(OSError):
+            while content := one.recv(65536):
+                other.sendall(content)
+            other.shutdown(socket.SHUT_WR)
