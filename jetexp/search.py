@@ -17,6 +17,7 @@ import numpy.typing as npt
 from jetexp.console import progress as console_progress
 from jetexp.errors import JetexpError
 from jetexp.experiment import Experiment
+from jetexp.memory import bounded_memory
 from jetexp.recorder_protocol import Recorder
 from jetexp.search_settings import Choices, SearchSettings
 from jetexp.taggers.catalogue import build_network
@@ -213,7 +214,8 @@ class _TrialRunner:
             with self.recorder.child(name) as child:
                 if child.kept is not None:
                     return _as_before(name, values, epochs, child.kept)
-                objective = self._fit(name, {"epochs": epochs, **values}, child)
+                with bounded_memory():
+                    objective = self._fit(name, {"epochs": epochs, **values}, child)
                 done = Trial(name, "finished", values, epochs, objective, time.perf_counter() - started)
                 child.keep(asdict(done))
                 return done

@@ -1,11 +1,13 @@
 """The search: the same trials for the same seed, failures told and survived."""
 
 import json
+import platform
 from contextlib import contextmanager
 
 import pytest
 from toys import toy_parts
 
+from jetexp import memory
 from jetexp.errors import JetexpError
 from jetexp.experiment import Experiment
 from jetexp.images import ImageSettings
@@ -133,6 +135,20 @@ def test_other_methods(parts, tmp_path, method, epochs):
         assert all(type(value) in (int, float, str) for value in trial.hyperparameters.values())
         assert set(trial.hyperparameters) == set(SPACE)
         assert trial.epochs <= epochs
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="elsewhere the system kills the process")
+def test_a_network_too_wide_for_the_memory_is_a_failed_trial_and_the_search_goes_on(
+    parts, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(memory, "available_memory", lambda: 100_000_000)
+    space = {"width": Choices(choices=(1024, 4))}
+    result, recorder = run(parts, tmp_path, trials=2, space=space)
+    failed = next(trial for trial in result.trials if trial.status == "failed")
+    assert failed.hyperparameters == {"width": 1024}
+    assert "OOM when allocating" in failed.reason or "MemoryError" in failed.reason
+    assert recorder.children[failed.name].status == "FAILED"
+    assert result.best == {"width": 4}
 
 
 def test_the_loss_is_minimised(parts, tmp_path):
