@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jetexp.errors import JetexpError
 
-__all__ = ["scratch_folder", "whole_file", "whole_folder"]
+__all__ = ["free_space", "scratch_folder", "whole_file", "whole_folder"]
 
 
 def _fsync(path: Path) -> None:
@@ -21,6 +21,27 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def free_space(folder: Path) -> tuple[int, int]:
+    """Say how much a disk can still take.
+
+    Parameters
+    ----------
+    folder : Path
+        On that disk; it need not be there yet.
+
+    Returns
+    -------
+    free : int
+        Bytes.
+    device : int
+        The same for all folders of one disk.
+    """
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free, there.stat().st_dev
 
 
 @contextmanager

@@ -293,7 +293,7 @@ def scored(
     record_evaluation(child, test, brief=brief)
     record_note(child, validation, test)
     if is_chance(validation.auc, validation.auc_error):
-        told = f"AUC {validation.auc:.4f} ± {validation.auc_error:.4f} on validation jets, that of guessing"
+        told = f"validation AUC {validation.auc:.4f} ± {validation.auc_error:.4f}, no better than guessing"
         logger.warning("%s learned nothing: %s", child.name, told)
         child.tags({"learned_nothing": told})
     child.arrays(TEST_SCORES, scores_to_keep([test_scores], jets.test, experiment.signal))

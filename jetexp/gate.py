@@ -194,7 +194,7 @@ def _not_comparable(
 def _below_floor(settings: GateSettings, performance: Performance) -> str | None:
     auc, error = performance.auc, performance.auc_error
     if is_chance(auc, error):
-        return f"It learned nothing: its AUC of {auc:.4f} ± {error:.4f} is that of guessing."
+        return f"It learned nothing: its AUC of {auc:.4f} ± {error:.4f} is no better than guessing."
     if settings.minimum_auc is not None and performance.auc < settings.minimum_auc:
         return f"Its AUC is {performance.auc:.4f}, below the floor of {settings.minimum_auc:g}."
     if settings.minimum_rejection is not None and performance.rejection < settings.minimum_rejection:

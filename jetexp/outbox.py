@@ -54,11 +54,14 @@ class Outbox:
     ----------
     client, folder
         As given.
+    payload_bytes : int
+        Size of all files that were sent.
     """
 
     def __init__(self, client: MlflowClient, folder: Path, *, patience: float = AWAY_TIME) -> None:
         self.client = client
         self.folder = folder
+        self.payload_bytes = 0
         self._patience = patience
         self._ids: dict[str, str] = _read_ids(folder)
         self._waiting = deque(undelivered(folder))
@@ -109,6 +112,9 @@ class Outbox:
         """
         if self._refusal is not None:
             raise self._refusal
+        if payload is not None:
+            files = payload.rglob("*") if payload.is_dir() else [payload]
+            self.payload_bytes += sum(file.stat().st_size for file in files if file.is_file())
         if not self._waiting and not self._stopping:
             try:
                 self._deliver(item, payload, again=False)

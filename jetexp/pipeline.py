@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ from jetexp.recording import evaluated, record_evaluation, record_figures, recor
 from jetexp.results import TaggerResult, compared, figures_of_results
 from jetexp.search import SearchResult, search
 from jetexp.sentences import markdown_table
+from jetexp.space import check_space
 from jetexp.taggers.catalogue import input_settings
 from jetexp.tracking import MlflowRecorder, open_parent
 from jetexp.training import devices, network_summary
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     import keras
 
 __all__ = ["Outcome", "run_experiment"]
+
+logger = logging.getLogger(__name__)
 
 Float = npt.NDArray[np.float32]
 
@@ -150,6 +154,7 @@ def run_experiment(
                 name: load_parts(one, jets_folder, workers=workers, scratch=scratch)
                 for name, one in variants.items()
             }
+            check_space(experiment, jets, executions)
         execution = None
         if executions is not None:
             close_abandoned(connect(), executions)
@@ -258,9 +263,13 @@ def _new_search(shared: TaggerFits) -> SearchResult:
         child.network(network)
 
     with tempfile.TemporaryDirectory(prefix="jetexp-search-") as folder:
-        return search(
+        before = shared.parent.outbox.payload_bytes
+        found = search(
             experiment, parts, recorder=shared.parent, folder=Path(folder), on_trial_end=judge_trial
         )
+    taken = shared.parent.outbox.payload_bytes - before
+    logger.info("Models and figures of the trials take %.1f MB in MLflow.", taken / 1e6)
+    return found
 
 
 def _results(shared: TaggerFits, networks: Mapping[str, FinalFit]) -> list[TaggerResult]:

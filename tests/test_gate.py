@@ -58,7 +58,7 @@ def test_what_learned_nothing_is_refused_though_there_is_no_champion_and_no_floo
     decision = decided(performance=chance)
     assert (decision.outcome, decision.reason) == (
         "refused",
-        "It learned nothing: its AUC of 0.5090 ± 0.0050 is that of guessing.",
+        "It learned nothing: its AUC of 0.5090 ± 0.0050 is no better than guessing.",
     )
     assert not decision.adopt_test_sample
     assert decided(performance=replace(chance, auc=0.511)).promoted

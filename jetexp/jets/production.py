@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from jetexp.console import progress
 from jetexp.errors import JetexpError, JetFileError
+from jetexp.files import free_space
 from jetexp.jets.collection import collect, relabelled
 from jetexp.jets.generate import (
     PROCESSES,
@@ -135,14 +136,11 @@ def generated_jets(
 
 def _check_space(settings: GenerationSettings, classes: Sequence[str], folder: Path) -> None:
     """Refuse, before any work, what the disk cannot hold."""
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
     # whole chunks of candidates, and the sample itself
     candidates = max(settings.per_class / FIRST_GUESS, events_per_chunk(settings))
     each = BYTES_PER_JET + BYTES_PER_COLLISION * settings.pileup
     needed = int(len(classes) * (candidates + settings.per_class) * each)
-    free = shutil.disk_usage(there).free
+    free, _ = free_space(folder)
     if free < needed:
         raise JetexpError(
             f"{settings.per_class} jets of each of {', '.join(classes)} need about {needed / 1e6:.1f} MB "
