@@ -271,7 +271,11 @@ class JetTagger(PythonModel):
 def _network(path: Path) -> keras.Model:
     import keras
 
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # a file that is damaged, or means harm, raises whatever it likes
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise ValueError(f"its network cannot be read ({type(error).__name__}: {reason})") from error
 
 
 def _settings(path: Path) -> ServedSettings:

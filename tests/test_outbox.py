@@ -16,10 +16,13 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from registered import SERVED, tagger
+from searches import JETS, experiment
 from servers import Link, TrackingServer
 
+from jetexp.abandoned import deliver
 from jetexp.delivery import Artifact, Batch, End, NewRun, TornUploadError, create_run, pending_id
 from jetexp.errors import JetexpError
+from jetexp.execution import open_execution
 from jetexp.mlflow_store import StoreAwayError, StoreError, connect, is_away
 from jetexp.outbox import Outbox, temporary_outbox, undelivered
 from jetexp.recorder import MlflowRecorder
@@ -300,3 +303,38 @@ def test_a_temporary_outbox_leaves_nothing(mlflow_store):
 def test_what_may_do_a_little_later(uri, error, away, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert is_away(error) is away
+
+
+def test_a_password_in_the_address_of_the_server_is_recorded_nowhere(
+    server, real_server, tmp_path, monkeypatch, caplog, capsys
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address.replace("://", "://anna:opensesame@"))
+    caplog.set_level(logging.DEBUG, logger="jetexp")
+
+    def fails():
+        with (
+            open_execution(tmp_path / "executions", experiment(), JETS, fresh=False) as home,
+            open_parent("secrets", "parent", execution=home, patience=1.0) as parent,
+        ):
+            server.cut()
+            with parent.child("trial-00") as child:
+                child.metrics({"loss": 1.0})
+            parent.outbox.flush()
+
+    with pytest.raises(StoreAwayError) as raised:
+        fails()
+    assert "opensesame" not in str(raised.value)
+    kept = [path for path in (tmp_path / "executions").rglob("*") if path.is_file()]
+    assert any("traceback" in path.read_text() for path in kept if path.suffix == ".json")
+    server.restore()
+    deliver(MlflowClient(), tmp_path / "executions", patience=60)
+    (run,) = MlflowClient().search_runs(
+        [MlflowClient().get_experiment_by_name("secrets").experiment_id], "attributes.status = 'FAILED'"
+    )
+    assert [one.path for one in MlflowClient().list_artifacts(run.info.run_id)] == ["traceback.txt"]
+    stored = [path for path in real_server.folder.rglob("*") if path.is_file()]
+    for path in (*kept, *stored):
+        assert not path.exists() or b"opensesame" not in path.read_bytes(), path
+    assert "opensesame" not in caplog.text
+    said = capsys.readouterr()
+    assert "opensesame" not in said.out + said.err

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from zipfile import ZipFile
 
 import mlflow
 import numpy as np
@@ -264,3 +265,63 @@ def test_a_real_server_answers_as_offline_and_refuses_with_a_sentence(
         assert 400 <= status < 500, (kind, answer)
         assert sentence in answer, (kind, answer)
     assert post(server, json.dumps({"instances": [[[1.0, 2.0], [1.0]]]}).encode())[0] == 400
+
+
+def hostile_network(path, layer):
+    """Write a network file whose first layer is another one than it was."""
+    with ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    described = json.loads(content["config.json"])
+    described["config"]["layers"][1] = layer | {
+        "inbound_nodes": described["config"]["layers"][1]["inbound_nodes"]
+    }
+    content["config.json"] = json.dumps(described).encode()
+    with ZipFile(path, "w") as archive:
+        for name, text in content.items():
+            archive.writestr(name, text)
+
+
+def lambda_layer(marker):
+    """A layer that runs code of its own."""
+    import keras
+
+    layer = keras.layers.Lambda(lambda values: values)
+    described = keras.saving.serialize_keras_object(layer)
+    described["name"] = "hostile"
+    return described
+
+
+def foreign_class(marker):
+    """A class of Python's own that runs a command."""
+    return {
+        "module": "subprocess",
+        "class_name": "Popen",
+        "config": {"args": ["touch", str(marker)]},
+        "registered_name": "Popen",
+        "name": "hostile",
+    }
+
+
+def foreign_function(marker):
+    """A function of the system's in the place of an activation."""
+    function = {"module": "posix", "class_name": "function", "config": "system", "registered_name": "system"}
+    return {
+        "module": "keras.layers",
+        "class_name": "Activation",
+        "config": {"name": "hostile", "activation": function},
+        "registered_name": None,
+        "name": "hostile",
+    }
+
+
+@pytest.mark.parametrize("layer", [lambda_layer, foreign_class, foreign_function])
+def test_a_network_file_that_means_harm_is_refused_and_nothing_of_it_runs(logged, tmp_path, layer):
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=logged, dst_path=str(tmp_path / "model")))
+    marker = tmp_path / "harm"
+    hostile_network(folder / "artifacts" / "network.keras", layer(marker))
+    with pytest.raises(ModelError, match="holds no tagger that can be loaded: its network cannot be read"):
+        load_tagger(str(folder))
+    assert not marker.exists()
+    with pytest.raises(ValueError, match="its network cannot be read"):
+        mlflow.pyfunc.load_model(str(folder))
+    assert not marker.exists()
