@@ -424,3 +424,13 @@ def main() -> None:
         logging.getLogger("jetexp").debug("", exc_info=error)
         click.echo(f"jetexp: {error}", err=True)
         sys.exit(2)
+    except Exception as error:
+        from jetexp.files import is_full_disk
+
+        # any library may be the one that finds it full
+        if not is_full_disk(error):
+            raise
+        logging.getLogger("jetexp").debug("", exc_info=error)
+        reason = (str(error).splitlines() or [""])[0]
+        click.echo(f"jetexp: A disk is full: make room, and call the same again ({reason}).", err=True)
+        sys.exit(2)

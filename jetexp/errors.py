@@ -8,6 +8,10 @@ class JetexpError(Exception):
     """
 
 
+class SurroundingsError(JetexpError):
+    """A fault of the surroundings, which no tagger can help: a full disk, a store that fails."""
+
+
 class ExperimentError(JetexpError):
     """An experiment file that cannot be run as it stands."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -10,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jetexp.errors import JetexpError
+from jetexp.errors import SurroundingsError
 
-__all__ = ["free_space", "scratch_folder", "whole_file", "whole_folder"]
+__all__ = ["free_space", "is_full_disk", "scratch_folder", "whole_file", "whole_folder"]
+
+# as the system says it, and SQLite
+FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
 
 
 def _fsync(path: Path) -> None:
@@ -21,6 +25,29 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Say whether an exception, or what it came of, is that of a full disk.
+
+    Parameters
+    ----------
+    error : BaseException
+        Whatever was raised: libraries wrap the system's error, or only repeat its words.
+
+    Returns
+    -------
+    bool
+        True for no space left on a device, and for a quota that is used up.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        if isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(one) for words in FULL):
+            return True
+        one = one.__cause__ or one.__context__
+    return False
 
 
 def free_space(folder: Path) -> tuple[int, int]:
@@ -60,7 +87,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
     Raises
     ------
-    JetexpError
+    SurroundingsError
         If the folder cannot be written or the disk is full.
 
     Examples
@@ -85,7 +112,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
         _fsync(path.parent)
     except OSError as error:
-        raise JetexpError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise SurroundingsError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -107,7 +134,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
 
     Raises
     ------
-    JetexpError
+    SurroundingsError
         If the folder cannot be written or the disk is full.
     """
     path = Path(path)
@@ -124,7 +151,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
             temporary.rename(path)
             _fsync(path.parent)
     except OSError as error:
-        raise JetexpError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise SurroundingsError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

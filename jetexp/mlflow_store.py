@@ -19,10 +19,10 @@ import filelock
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from requests.exceptions import RequestException
+from requests.exceptions import HTTPError, RequestException
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from jetexp.errors import JetexpError
+from jetexp.errors import JetexpError, SurroundingsError
 
 __all__ = [
     "AWAY_TIME",
@@ -48,10 +48,11 @@ AWAY_TIME = 600.0
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # what MLflow calls errors of a server that may well answer the next time
 AWAY_CODES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
+AWAY_STATUS = {408, 429, 500, 502, 503, 504}
 LOCKED = re.compile(r"database (table |schema )?is locked|deadlock|could not serialize", re.IGNORECASE)
 
 
-class StoreError(JetexpError):
+class StoreError(SurroundingsError):
     """MLflow's server or store, or the disk behind it, failed or refused.
 
     Parameters
@@ -111,6 +112,8 @@ def is_away(error: Exception) -> bool:
         return False
     if isinstance(error, MlflowException):
         return error.error_code in AWAY_CODES
+    if isinstance(error, HTTPError) and error.response is not None:
+        return error.response.status_code in AWAY_STATUS
     return isinstance(error, (RequestException, OperationalError, ConnectionError, TimeoutError))
 
 

@@ -49,6 +49,8 @@ class Outbox:
         Where items wait; those that an earlier process left there come first.
     patience : float
         Seconds that a server which is away is waited for where nothing can go on without it.
+    lasting : bool
+        Whether the folder stays when the process ends.
 
     Attributes
     ----------
@@ -58,11 +60,14 @@ class Outbox:
         Size of all files that were sent.
     """
 
-    def __init__(self, client: MlflowClient, folder: Path, *, patience: float = AWAY_TIME) -> None:
+    def __init__(
+        self, client: MlflowClient, folder: Path, *, patience: float = AWAY_TIME, lasting: bool = True
+    ) -> None:
         self.client = client
         self.folder = folder
         self.payload_bytes = 0
         self._patience = patience
+        self._lasting = lasting
         self._ids: dict[str, str] = _read_ids(folder)
         self._waiting = deque(undelivered(folder))
         _remove_orphans(folder)
@@ -161,9 +166,13 @@ class Outbox:
         if self._refusal is not None:
             raise self._refusal
         if self._waiting:
+            kept = (
+                f"is kept in {self.folder}; `jetexp deliver` delivers it, and the same command goes on"
+                if self._lasting
+                else "is lost"
+            )
             raise StoreAwayError(
-                f"MLflow did not come back: what it has not got ({len(self._waiting)} items) is kept in "
-                f"{self.folder}; `jetexp deliver` delivers it later, and the same command then goes on.",
+                f"MLflow did not come back: what it has not got ({len(self._waiting)} items) {kept}.",
                 self._last_error,
             )
 
@@ -312,7 +321,7 @@ def temporary_outbox(client: MlflowClient, *, patience: float = AWAY_TIME) -> It
         In a folder of its own.
     """
     with TemporaryDirectory(prefix="jetexp-outbox-") as folder:
-        yield Outbox(client, Path(folder), patience=patience)
+        yield Outbox(client, Path(folder), patience=patience, lasting=False)
 
 
 def _payload(path: Path) -> Path:

@@ -26,7 +26,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from jetexp.delivery import Artifact, Batch, End, NewModel, NewRun, UsedJets, pending_id
-from jetexp.errors import JetexpError
+from jetexp.errors import SurroundingsError
 from jetexp.interruption import STOPPING
 from jetexp.mlflow_store import masked
 from jetexp.recorder_protocol import NullRecorder
@@ -409,7 +409,7 @@ def _own_folder(what: str) -> Iterator[Path]:
         try:
             yield Path(folder)
         except OSError as error:
-            raise JetexpError(
+            raise SurroundingsError(
                 f"{what} cannot be written to {folder}: {error.strerror or error}; TMPDIR may name a disk "
                 "with more room."
             ) from error

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from jetexp.console import progress as console_progress
-from jetexp.errors import JetexpError
+from jetexp.errors import JetexpError, SurroundingsError
 from jetexp.experiment import Experiment
+from jetexp.files import is_full_disk
 from jetexp.memory import bounded_memory
 from jetexp.recorder_protocol import Recorder
 from jetexp.search_settings import Choices, SearchSettings
@@ -127,8 +128,8 @@ def search(
 ) -> SearchResult:
     """Search for the best hyperparameters, every trial a child run.
 
-    A trial that raises is a failed child run, and the search goes on. The same experiment and
-    parts give the same trials.
+    A trial that raises is a failed child run, and the search goes on, but for a fault of the surroundings,
+    such as a full disk. The same experiment and parts give the same trials.
 
     Parameters
     ----------
@@ -219,9 +220,11 @@ class _TrialRunner:
                 done = Trial(name, "finished", values, epochs, objective, time.perf_counter() - started)
                 child.keep(asdict(done))
                 return done
-        except _OtherTrialError:
+        except (_OtherTrialError, SurroundingsError):
             raise
         except Exception as error:  # whatever a trial died of, the next one may live
+            if is_full_disk(error):
+                raise
             told = isinstance(error, JetexpError)
             reason = str(error) if told else f"{type(error).__name__}: {error}"
             logger.warning("%s failed: %s", name, reason, exc_info=not told)

@@ -90,6 +90,20 @@ def test_a_mistaken_experiment_is_one_sentence(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_disk_that_any_library_finds_full_is_one_sentence() -> None:
+    with open("/dev/full", "w") as disk:
+        done = subprocess.run(
+            [sys.executable, "-m", "jetexp", "--help"],
+            stdout=disk,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("jetexp: A disk is full: make room, and call the same again")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_mistaken_jet_file_is_one_sentence_and_writes_nothing(tmp_path: Path) -> None:
     images = np.zeros((3, 30, 30))
     np.savez(tmp_path / "own.npz", QCD_jet_images=images, W_jet_images=images)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from jetexp.errors import JetexpError
-from jetexp.files import whole_file, whole_folder
+from jetexp.files import is_full_disk, whole_file, whole_folder
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
@@ -64,3 +65,26 @@ def test_what_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
         pass
     with pytest.raises(JetexpError, match="cannot be written"), whole_folder(tmp_path / "file" / "x"):
         pass
+
+
+def wrapped(cause: Exception) -> Exception:
+    """Give an exception that a library made of another."""
+    try:
+        raise RuntimeError("cannot save") from cause
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "whatever"), True),
+        (wrapped(OSError(errno.EDQUOT, "whatever")), True),
+        (RuntimeError("trial.json; No space left on device"), True),
+        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (wrapped(ValueError("no")), False),
+    ],
+)
+def test_a_full_disk_is_known_whoever_tells_of_it(error: Exception, full: bool) -> None:
+    assert is_full_disk(error) is full

@@ -242,7 +242,7 @@ def test_a_parent_waits_for_mlflow_at_its_end(server, run, monkeypatch):
             server.cut()
             parent.metrics({"loss": 1.0})
 
-    with pytest.raises(StoreAwayError, match="did not come back"):
+    with pytest.raises(StoreAwayError, match=r"did not come back.* \(\d+ items\) is lost\."):
         away_at_the_end()
     server.restore()
     with open_parent("0", "r", patience=60) as parent:
@@ -282,6 +282,12 @@ def test_a_temporary_outbox_leaves_nothing(mlflow_store):
     assert (stored.data.tags["a"], stored.info.end_time) == ("b", 5)
 
 
+def http_error(status):
+    response = requests.Response()
+    response.status_code = status
+    return requests.exceptions.HTTPError("no", response=response)
+
+
 @pytest.mark.parametrize(
     ("uri", "error", "away"),
     [
@@ -296,6 +302,8 @@ def test_a_temporary_outbox_leaves_nothing(mlflow_store):
         ("http://host:5000", MlflowException("no", error_code=1007), True),
         ("http://host:5000", MlflowException("changed", error_code=1000), False),
         ("http://host:5000", requests.exceptions.ConnectionError("refused"), True),
+        ("http://host:5000", http_error(403), False),
+        ("http://host:5000", http_error(503), True),
         ("http://host:5000", OSError(28, "No space left on device"), False),
         ("postgresql://host/mlflow", MlflowException("gone", error_code=2), True),
     ],

@@ -8,7 +8,7 @@ import pytest
 from toys import toy_parts
 
 from jetexp import memory
-from jetexp.errors import JetexpError
+from jetexp.errors import JetexpError, SurroundingsError
 from jetexp.experiment import Experiment
 from jetexp.images import ImageSettings
 from jetexp.jets.settings import GenerationSettings
@@ -180,9 +180,9 @@ def test_failed_trials_are_failed_children_and_the_search_goes_on(parts, tmp_pat
 
 def test_a_trial_that_fails_after_its_fit_is_not_the_best(parts, tmp_path):
     def fails(*_):
-        raise OSError("no space left")
+        raise OSError("cut off")
 
-    with pytest.raises(JetexpError, match=r"the last: OSError: no space left"):
+    with pytest.raises(JetexpError, match=r"the last: OSError: cut off"):
         run(parts, tmp_path, fails, trials=1)
 
 
@@ -190,6 +190,14 @@ def test_if_every_trial_fails_the_last_reason_is_told(parts, tmp_path):
     spoilt = Spoilt(JetexpError("The loss went wild."), number=3)
     with pytest.raises(JetexpError, match=r"the search's 3 trials failed, the last: The loss went wild\."):
         run(parts, tmp_path, recorder=spoilt)
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), SurroundingsError("It is away.")])
+def test_a_fault_of_the_surroundings_is_no_trials_and_ends_the_search(parts, tmp_path, fault):
+    spoilt = Spoilt(fault, number=1)
+    with pytest.raises(type(fault), match=r"No space left|It is away"):
+        run(parts, tmp_path, recorder=spoilt)
+    assert [child.status for child in spoilt.children.values()] == ["FAILED"]
 
 
 def test_an_interrupt_is_not_swallowed(parts, tmp_path):

@@ -14,6 +14,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from mlflow import MlflowClient
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from jobs import SEEDS, TRIALS, Job
@@ -24,6 +26,9 @@ PATIENCE = 3000.0
 
 def run(folder: Path, number: int, per_class: int) -> dict[str, Any]:
     """Do all of it; give what was seen."""
+    # MLflow itself makes a new store and experiment before jetexp is called, and races for that
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    MlflowClient(uri).create_experiment("faults", artifact_location=str(folder / "mlruns"))
     # two of each: the same execution at once too
     jobs = [Job(folder, per_class, seed=one // 2, log=folder / f"log-{one}") for one in range(number)]
     processes = [job.start() for job in jobs]
