@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import numpy.typing as npt
+import psutil
 from mlflow.exceptions import MlflowException
 
 from jetexp.errors import ModelError
@@ -19,7 +21,7 @@ from jetexp.inputs import LazyArray
 from jetexp.memory import release_memory
 from jetexp.mlflow_store import masked
 
-__all__ = ["SCORING_TIME", "score_apart"]
+__all__ = ["SCORING_TIME", "score_apart", "stop_scoring"]
 
 logger = logging.getLogger(__name__)
 Float = npt.NDArray[np.float32]
@@ -27,6 +29,7 @@ Float = npt.NDArray[np.float32]
 # seconds; loading takes ten of them, the rest is for a million jets on a slow machine
 SCORING_TIME = 3600.0
 IMAGES_AT_ONCE = 10_000
+SCRIPT = Path(__file__).with_name("fresh_scores.py").resolve()
 
 
 def score_apart(model_uri: str, images: Float | LazyArray) -> Float:
@@ -63,8 +66,7 @@ def score_apart(model_uri: str, images: Float | LazyArray) -> Float:
             raise ModelError(f"The images to judge {model_uri} by cannot be written: {error}.") from error
         # a second process of the same size runs beside this one now
         release_memory()
-        script = Path(__file__).with_name("fresh_scores.py").resolve()
-        command = [sys.executable, "-I", str(script), model, "images.npy", "scores.npy"]
+        command = [sys.executable, "-I", str(SCRIPT), model, "images.npy", "scores.npy"]
         try:
             done = subprocess.run(
                 command,
@@ -86,6 +88,14 @@ def score_apart(model_uri: str, images: Float | LazyArray) -> Float:
     if scores.ndim != 2 or len(scores) != len(images) or not np.isfinite(scores).all():
         raise ModelError(f"{model_uri} gives scores of the shape {scores.shape} for {len(images)} images.")
     return scores
+
+
+def stop_scoring() -> None:
+    """End the processes that score for this one: whoever waits for them in a thread gets a ModelError."""
+    for process in psutil.Process().children():
+        with suppress(psutil.Error):
+            if str(SCRIPT) in process.cmdline():
+                process.terminate()
 
 
 def _save(images: Float | LazyArray, path: Path) -> None:

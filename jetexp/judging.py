@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from jetexp.apart import score_apart
+from jetexp.apart import score_apart, stop_scoring
 from jetexp.champion import change_champion, one_at_a_time
 from jetexp.errors import ModelError
 from jetexp.evaluation.rejection import working_points
@@ -288,7 +288,13 @@ class _Bench:
         """Score the images with candidate and champion, at once: most of the time goes into starting."""
         missing = [one for one in (candidate, champion) if one is not None and one not in self.scores]
         with ThreadPoolExecutor(2) as pool:
-            begun = {address: pool.submit(self.score, address, self.sample.images) for address in missing}
+            try:
+                begun = {address: pool.submit(self.score, address, self.sample.images) for address in missing}
+                wait(begun.values())
+            except BaseException:
+                # or leaving the block would wait until all is scored
+                stop_scoring()
+                raise
         for address, scored in begun.items():
             try:
                 self.scores[address] = scored.result()

@@ -170,36 +170,70 @@ def run_experiment(
                 patience=patience,
             )
         )
-        _record_inputs(parent, experiment, next(iter(jets.values())))
-        results: list[TaggerResult] = []
-        comparisons: dict[str, SeedComparison] = {}
-        everything, found = [], None
-        for name, one in variants.items():
-            shared = TaggerFits(one, jets[name], parent, jets_folder / "observables", name)
-            found, shared = _search(shared, store)
-            everything.append(shared)
-        fits = fit_networks(everything, store=store, workers=workers)
-        for shared in everything:
-            of_variant = _results(shared, fits)
-            comparisons |= _comparisons(of_variant, results, shared)
-            results += of_variant
-        _record_results(parent, results, comparisons, everything[0].jets.test)
-        resolved = experiment if experiment.variants else shared.experiment
-        best = _best(results)
-        served = verdict = None
-        if not experiment.variants:
-            best = _calibrated(shared, best)
-            inspected = _record_best(parent, shared, results[0], best, found)
-            # the registry can do nothing without the model
-            parent.outbox.flush()
-            run_id, model_uri = parent.outbox.resolved(best.run_id), parent.outbox.resolved(best.model_uri)
-            best = replace(best, run_id=run_id, model_uri=model_uri)
-            served, verdict = register_best(shared, best, inspected, new_test_sample=new_test_sample)
-        table = markdown_table([one.to_dict() for one in results], comparisons)
-        parent.note(_introduction(experiment, verdict), table)
+        outcome = _executed(
+            experiment,
+            {
+                name: TaggerFits(one, jets[name], parent, jets_folder / "observables", name)
+                for name, one in variants.items()
+            },
+            parent,
+            store,
+            workers=workers,
+            new_test_sample=new_test_sample,
+        )
         seconds = time.perf_counter() - started
         parent.metrics({"seconds": seconds})
-        return Outcome(resolved, parent.run_id, tuple(results), comparisons, best, served, verdict, seconds)
+    # whatever had to wait for MLflow has its ids by now
+    results = tuple(_with_ids(one, parent) for one in outcome.results)
+    return replace(outcome, results=results, seconds=seconds)
+
+
+def _executed(
+    experiment: Experiment,
+    variants: Mapping[str, TaggerFits],
+    parent: MlflowRecorder,
+    store: FitStore | None,
+    *,
+    workers: int | None,
+    new_test_sample: bool,
+) -> Outcome:
+    """Do everything that is recorded to the parent run."""
+    _record_inputs(parent, experiment, next(iter(variants.values())).jets)
+    results: list[TaggerResult] = []
+    comparisons: dict[str, SeedComparison] = {}
+    everything, found = [], None
+    for shared in variants.values():
+        found, searched = _search(shared, store)
+        everything.append(searched)
+    fits = fit_networks(everything, store=store, workers=workers)
+    for shared in everything:
+        of_variant = _results(shared, fits)
+        comparisons |= _comparisons(of_variant, results, shared)
+        results += of_variant
+    _record_results(parent, results, comparisons, everything[0].jets.test)
+    best = _best(results)
+    served = verdict = None
+    if not experiment.variants:
+        experiment = shared.experiment
+        best = _calibrated(shared, best)
+        inspected = _record_best(parent, shared, results[0], best, found)
+        # the registry can do nothing without the model
+        parent.outbox.flush()
+        best = _fit_with_ids(best, parent)
+        served, verdict = register_best(shared, best, inspected, new_test_sample=new_test_sample)
+    table = markdown_table([one.to_dict() for one in results], comparisons)
+    parent.note(_introduction(experiment, verdict), table)
+    return Outcome(experiment, parent.run_id, tuple(results), comparisons, best, served, verdict, 0.0)
+
+
+def _with_ids(result: TaggerResult, parent: MlflowRecorder) -> TaggerResult:
+    """Give a result with the runs and models that were pending while MLflow was away."""
+    return replace(result, fits=tuple(_fit_with_ids(one, parent) for one in result.fits))
+
+
+def _fit_with_ids(fit: FinalFit, parent: MlflowRecorder) -> FinalFit:
+    run_id, model_uri = parent.outbox.resolved(fit.run_id), parent.outbox.resolved(fit.model_uri)
+    return replace(fit, run_id=run_id, model_uri=model_uri)
 
 
 def _introduction(experiment: Experiment, verdict: Verdict | None) -> str:

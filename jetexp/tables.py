@@ -66,7 +66,7 @@ def print_outcome(outcome: Outcome) -> None:
     )
     table = _table(f"{outcome.experiment.name}: {jets} test jets", "final fit")
     for one in outcome.fits:
-        label = f"{one.name} (best on validation)" if one is outcome.best else one.name
+        label = f"{one.name} (best on validation)" if one.name == outcome.best.name else one.name
         table.add_row(label, *_cells(one.test.measurements()))
     table.add_section()
     for result in outcome.results:

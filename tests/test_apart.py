@@ -1,16 +1,24 @@
 """Models run by the code that was stored with them."""
 
+import os
 import resource
+import signal
+import threading
+import time
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import psutil
 import pytest
+from mlflow import MlflowClient
 from registered import SERVED, log, tagger, telling_sample
 
 from jetexp.apart import score_apart
 from jetexp.errors import ModelError
+from jetexp.experiment import GateSettings
 from jetexp.inference import compiled
+from jetexp.judging import _Bench
 from jetexp.serving import probabilities
 
 
@@ -73,3 +81,27 @@ def test_a_model_of_the_time_when_answers_were_arrays_is_scored_too(mlflow_store
     assert code.read_text() != present
     scores = score_apart(str(folder), sample.images[:50])
     assert np.abs(scores - probabilities(compiled(tagger(0)), sample.images[:50], SERVED)).max() < 1e-5
+
+
+def test_who_is_stopped_waits_for_no_scores(mlflow_store, sample):
+    uri = log(tagger(0)).model_uri
+    images = np.tile(sample.images[:1000], (100, 1, 1))
+    bench = _Bench(
+        MlflowClient(), "w-vs-qcd", sample, GateSettings(), False, lambda one, _: score_apart(one, images)
+    )
+
+    def stop():
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if any("fresh_scores.py" in " ".join(child.cmdline()) for child in psutil.Process().children()):
+                time.sleep(1)
+                os.kill(os.getpid(), signal.SIGINT)
+                stopped.append(time.monotonic())
+                return
+            time.sleep(0.05)
+
+    stopped = []
+    threading.Thread(target=stop).start()
+    with pytest.raises(KeyboardInterrupt):
+        bench._scored(uri, None)
+    assert time.monotonic() - stopped[0] < 3
