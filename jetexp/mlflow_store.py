@@ -23,6 +23,7 @@ from requests.exceptions import HTTPError, RequestException
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from jetexp.errors import JetexpError, SurroundingsError
+from jetexp.files import is_full_disk
 
 __all__ = [
     "AWAY_TIME",
@@ -256,7 +257,7 @@ def _knock_at_file(path: Path) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Give the first line of an error, without credentials.
+    """Give the first line of an error, or the one that tells of a full disk, without credentials.
 
     Parameters
     ----------
@@ -269,7 +270,9 @@ def first_line(error: Exception) -> str:
         At most 300 characters, without a full stop.
     """
     text = str(error.message if isinstance(error, MlflowException) else error) or type(error).__name__
-    line = next((line for line in text.splitlines() if line.strip()), text)
+    lines = [line for line in text.splitlines() if line.strip()] or [text]
+    # SQLAlchemy says what it was about before it says what happened
+    line = next((line for line in lines if is_full_disk(OSError(line))), lines[0])
     return masked(line).strip().rstrip(".")[:300]
 
 

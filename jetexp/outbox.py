@@ -222,7 +222,8 @@ class Outbox:
                     return
                 if not self._waiting:
                     self._thread = None
-                    if count:
+                    # what is only kept as the process is about to end is no news
+                    if count and not self._stopping:
                         logger.info("MLflow is back: everything is delivered (%d items had waited).", count)
                     return
                 path = self._waiting[0]

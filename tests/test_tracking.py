@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from jetexp.errors import JetexpError
 from jetexp.jets.pixels import jets_from_images
-from jetexp.mlflow_store import AWAY_TIME, StoreError, check_reachable, connect, delivered, masked
+from jetexp.mlflow_store import AWAY_TIME, StoreError, check_reachable, connect, delivered, first_line, masked
 from jetexp.recorder import git_tags
 from jetexp.tracking import open_parent
 
@@ -274,6 +274,14 @@ def test_a_locked_store_is_waited_for_and_another_fault_is_not(monkeypatch):
         delivered(broken)
     assert calls.count("broken") == 1
     assert AWAY_TIME > 20  # SQLite's own time in MLflow
+
+
+def test_a_full_disk_is_told_whatever_is_said_before():
+    error = MlflowException(
+        "(raised as a result of autoflush)\n(sqlite3.OperationalError) database or disk is full"
+    )
+    assert first_line(error) == "(sqlite3.OperationalError) database or disk is full"
+    assert first_line(MlflowException("one\ntwo")) == "one"
 
 
 def test_a_store_locked_by_another_process_does_not_lose_metrics(mlflow_store):

@@ -133,7 +133,12 @@ def run(folder: Path, points: int, seed: int, per_class: int) -> dict[str, Any]:
                 assert job.start().wait() == 0, job.log.read_text()[-3000:]
             check(job, quiet, failed=True)
             first, second = artifacts(job), artifacts(quiet)
-            differing = [key for key in first.keys() | second.keys() if first.get(key) != second.get(key)]
+            # networks by their scores of every jet: Keras numbers layers by how many it has built before
+            differing = [
+                key
+                for key in first.keys() | second.keys()
+                if first.get(key) != second.get(key) and not key[1].endswith(("network.txt", ".keras"))
+            ]
             assert not differing, differing
     return {"points": points, "ended by the full disk": dict(seen)}
 
