@@ -79,10 +79,11 @@ def run(
     """Run the experiment of the file EXPERIMENT, from jets to registry; go on where it was interrupted."""
     from jetexp.console import import_quietly
     from jetexp.experiment_file import override, read_experiment
-    from jetexp.starting import starting
+    from jetexp.starting import starting, stop_with_mlflow
 
     resolved = override(read_experiment(experiment), **overrides)
-    with starting(executions):
+    # before anything slow is imported, which may outlive `mlflow run`
+    with starting(executions), stop_with_mlflow():
         import_quietly("keras")
         from jetexp.pipeline import run_experiment
         from jetexp.tables import print_outcome

@@ -1,4 +1,4 @@
-"""How an execution is stopped: by a signal, or since the ``mlflow run`` that started it is gone."""
+"""How an execution is stopped by a signal."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from types import FrameType
 from typing import NoReturn
 
 import mlflow
-import psutil
 from mlflow.exceptions import MlflowException
 
 from jetexp.errors import JetexpError
 from jetexp.mlflow_store import connect, masked
 
-__all__ = ["STOPPING", "before_parent", "first_signal_raises", "killed_stays_killed", "stop_with_mlflow"]
+__all__ = ["STOPPING", "before_parent", "first_signal_raises", "killed_stays_killed"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +31,6 @@ STOPPING = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
     if hasattr(signal, name)
 )
-# what stands between `mlflow run` and the command that it runs
-SHELLS = {"sh", "bash", "dash", "zsh", "env"}
-POLL_SECONDS = 1.0
 
 
 @contextmanager
@@ -117,41 +113,3 @@ def _end_killed(run_id: str) -> None:
     except (JetexpError, MlflowException) as error:
         # the next start ends it
         logger.warning("run %s could not be ended: %s", run_id, masked(str(error)))
-
-
-@contextmanager
-def stop_with_mlflow() -> Iterator[None]:
-    """Stop as on TERM when the ``mlflow run`` that started this process is gone.
-
-    It dies of a TERM and leaves behind the command that it runs, or a shell around that.
-    """
-    watched = _up_to_mlflow() if "MLFLOW_RUN_ID" in os.environ else []
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(POLL_SECONDS):
-            if not all(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in watched):
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
-
-    if watched:
-        threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
-
-
-def _up_to_mlflow() -> list[psutil.Process]:
-    """Give the processes above this one up to ``mlflow run``; none if that did not start it."""
-    above = []
-    try:
-        for process in psutil.Process().parents():
-            above.append(process)
-            if process.name() in SHELLS:
-                continue
-            return above if any("mlflow" in Path(word).name for word in process.cmdline()) else []
-    except psutil.Error:
-        # gone already, or somebody else's
-        pass
-    return []

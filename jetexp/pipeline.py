@@ -25,7 +25,7 @@ from jetexp.fit_store import FitStore, search_key
 from jetexp.fit_task import training_parts
 from jetexp.fits import FinalFit, TaggerFits, ensemble_of, fit_classical_tagger, with_temperature
 from jetexp.inspection import record_inspection
-from jetexp.interruption import before_parent, stop_with_mlflow
+from jetexp.interruption import before_parent
 from jetexp.jets.sample import Jets
 from jetexp.judging import Verdict
 from jetexp.kept_scores import TEST_SCORES, scores_to_keep
@@ -146,7 +146,6 @@ def run_experiment(
     check_reachable()
     variants = {name: experiment.variant(name) for name in experiment.variants} or {"": experiment}
     with ExitStack() as stack:
-        stack.enter_context(stop_with_mlflow())
         scratch = stack.enter_context(scratch_folder(jets_folder))
         # jets are made before a run is opened: what stands in their way leaves no failed run behind
         with before_parent():
