@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
@@ -19,7 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from jetexp.delivery import create_run
 from jetexp.errors import JetexpError
 from jetexp.interruption import first_signal_raises, killed_stays_killed
-from jetexp.mlflow_store import AWAY_TIME, StoreError, connect, delivered, masked
+from jetexp.mlflow_store import AWAY_TIME, StoreError, connect, delivered, is_away, masked
 from jetexp.outbox import temporary_outbox
 from jetexp.recorder import NOTE_LENGTH, MlflowRecorder, git_tags, run_status
 
@@ -43,6 +44,8 @@ def _opened_by_mlflow(client: MlflowClient, run_id: str) -> Run:
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
+        if is_away(error):
+            raise
         raise JetexpError(
             f"MLFLOW_RUN_ID is {run_id}, but there is no such run: {masked(error.message)}; unset it."
         ) from error
@@ -132,7 +135,7 @@ def open_parent(
             name = run_name
     else:
         experiment_id = delivered(_experiment_id, client, experiment_name)
-        run = delivered(_new_run, client, experiment_id, run_name, tags, int(time.time() * 1000))
+        run = _new_run(client, experiment_id, run_name, tags)
         name = run_name
     with ExitStack() as stack:
         outbox = (
@@ -161,12 +164,15 @@ def open_parent(
             execution.ended()
 
 
-def _new_run(
-    client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], start_time: int
-) -> Run:
+def _new_run(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> Run:
+    """Create a run, and look for it first where the answer to a call before may have been lost."""
+    start_time, calls = int(time.time() * 1000), count()
     tags = {**resolve_tags(), **tags}
-    # whether it is the first call is not known: a run that a lost answer left is looked for in any case
-    return create_run(client, experiment_id, name, tags, start_time, again=True)
+
+    def create() -> Run:
+        return create_run(client, experiment_id, name, tags, start_time, again=next(calls) > 0)
+
+    return delivered(create)
 
 
 @contextmanager

@@ -21,7 +21,8 @@ PARTS = toy_parts(120, 60)
 JETS = {"": JetParts(toy_jets(30, 1), toy_jets(20, 2), toy_jets(20, 3))}
 
 
-def experiment(trials: int = 4) -> Experiment:
+def searching(search: SearchSettings) -> Experiment:
+    """Give an experiment on toy jets that searches."""
     return Experiment(
         name="toy",
         classes=("background", "signal"),
@@ -30,13 +31,14 @@ def experiment(trials: int = 4) -> Experiment:
         images=ImageSettings(pixels=12),
         tagger=CnnSettings(width=4, dense=8),
         training=TrainingSettings(batch_size=64),
-        search=SearchSettings(
-            method="bayesian",
-            trials=trials,
-            epochs=1,
-            space={"learning_rate": Range(min=1e-4, max=1e-1, scale="log"), "layers": Range(min=1, max=2)},
-        ),
+        search=search,
     )
+
+
+def experiment(trials: int = 4) -> Experiment:
+    """Give one whose oracle follows from what its trials reached."""
+    space = {"learning_rate": Range(min=1e-4, max=1e-1, scale="log"), "layers": Range(min=1, max=2)}
+    return searching(SearchSettings(method="bayesian", trials=trials, epochs=1, space=space))
 
 
 def execute(folder: Path, stop_in: str = "", fresh: bool = False, asked: Experiment | None = None):

@@ -14,7 +14,17 @@ from jetexp.interruption import STOPPING, first_signal_raises
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture
+def nothing_is_ignored():
+    """Let signals be as they are in a terminal: nohup, for one, has some of them ignored."""
+    before = {one: signal.signal(one, signal.SIG_DFL) for one in STOPPING if one != signal.SIGINT}
+    yield
+    for one, handler in before.items():
+        signal.signal(one, handler)
+
+
 @pytest.mark.parametrize("number", [one for one in STOPPING if one != signal.SIGINT])
+@pytest.mark.usefixtures("nothing_is_ignored")
 def test_every_signal_that_stops_has_its_exit_status_and_a_second_one_does_nothing(number):
     def stopped():
         with first_signal_raises():

@@ -5,17 +5,15 @@ import platform
 from contextlib import contextmanager
 
 import pytest
+from searches import searching
 from toys import toy_parts
 
 from jetexp import memory
 from jetexp.errors import JetexpError, SurroundingsError
 from jetexp.experiment import Experiment
-from jetexp.images import ImageSettings
-from jetexp.jets.settings import GenerationSettings
 from jetexp.recorder_protocol import NullRecorder
 from jetexp.search import SearchResult, search
 from jetexp.search_settings import Choices, Range, SearchSettings
-from jetexp.taggers.settings import CnnSettings, TrainingSettings
 
 SPACE = {
     "learning_rate": Range(min=1e-4, max=1e-2, scale="log"),
@@ -49,16 +47,7 @@ class Children(NullRecorder):
 
 def experiment(**search_settings) -> Experiment:
     settings = {"method": "random", "trials": 3, "epochs": 1, "space": SPACE} | search_settings
-    return Experiment(
-        name="toy",
-        classes=("background", "signal"),
-        signal="signal",
-        jets=GenerationSettings(),
-        images=ImageSettings(pixels=12),
-        tagger=CnnSettings(width=4, dense=8),
-        training=TrainingSettings(batch_size=64),
-        search=SearchSettings(**settings),
-    )
+    return searching(SearchSettings(**settings))
 
 
 class Spoilt(Children):
