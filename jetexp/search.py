@@ -18,7 +18,7 @@ from jetexp.console import progress as console_progress
 from jetexp.errors import JetexpError, SurroundingsError
 from jetexp.experiment import Experiment
 from jetexp.files import is_full_disk
-from jetexp.memory import bounded_memory
+from jetexp.memory_limit import bounded_memory
 from jetexp.recorder_protocol import Recorder
 from jetexp.search_settings import Choices, SearchSettings
 from jetexp.taggers.catalogue import build_network

@@ -8,7 +8,7 @@ import pytest
 from searches import searching
 from toys import toy_parts
 
-from jetexp import memory
+from jetexp import memory_limit
 from jetexp.errors import JetexpError, SurroundingsError
 from jetexp.experiment import Experiment
 from jetexp.recorder_protocol import NullRecorder
@@ -130,7 +130,7 @@ def test_other_methods(parts, tmp_path, method, epochs):
 def test_a_network_too_wide_for_the_memory_is_a_failed_trial_and_the_search_goes_on(
     parts, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(memory, "available_memory", lambda: 100_000_000)
+    monkeypatch.setattr(memory_limit, "available_memory", lambda: 100_000_000)
     space = {"width": Choices(choices=(1024, 4))}
     result, recorder = run(parts, tmp_path, trials=2, space=space)
     failed = next(trial for trial in result.trials if trial.status == "failed")
