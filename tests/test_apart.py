@@ -83,6 +83,7 @@ def test_a_model_of_the_time_when_answers_were_arrays_is_scored_too(mlflow_store
     assert np.abs(scores - probabilities(compiled(tagger(0)), sample.images[:50], SERVED)).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_who_is_stopped_waits_for_no_scores(mlflow_store, sample):
     uri = log(tagger(0)).model_uri
     images = np.tile(sample.images[:1000], (100, 1, 1))

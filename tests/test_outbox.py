@@ -313,6 +313,7 @@ def test_what_may_do_a_little_later(uri, error, away, monkeypatch):
     assert is_away(error) is away
 
 
+@pytest.mark.slow
 def test_a_password_in_the_address_of_the_server_is_recorded_nowhere(
     server, real_server, tmp_path, monkeypatch, caplog, capsys
 ):
