@@ -6,7 +6,8 @@ import hashlib
 import re
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -25,6 +26,7 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -54,7 +56,7 @@ PARAMETERS_A_BATCH = 100
 
 
 class TornUploadError(Exception):
-    """What MLflow holds is not what was uploaded."""
+    """What MLflow holds is not what was uploaded, or cannot be read."""
 
 
 def pending_id() -> str:
@@ -177,7 +179,9 @@ class Artifact(_Item):
             client.log_artifact(self.run_id, str(named), self.folder or None)
             if again:
                 path = f"{self.folder}/{self.name}" if self.folder else self.name
-                _compare(payload, Path(client.download_artifacts(self.run_id, path, _empty(temporary))))
+                with _read_back(path):
+                    stored = client.download_artifacts(self.run_id, path, _empty(temporary))
+                _compare(payload, Path(stored))
 
 
 class NewModel(_Item):
@@ -208,7 +212,8 @@ class NewModel(_Item):
         client.log_model_artifacts(model.model_id, str(payload))
         if again:
             with tempfile.TemporaryDirectory() as temporary:
-                stored = download_artifacts(artifact_uri=f"models:/{model.model_id}", dst_path=temporary)
+                with _read_back(self.name):
+                    stored = download_artifacts(artifact_uri=f"models:/{model.model_id}", dst_path=temporary)
                 _compare(payload, Path(stored))
         # as MLflow does itself: the model's page shows the metrics of its run
         metrics = [
@@ -302,6 +307,15 @@ def _empty(temporary: str) -> str:
     folder = Path(temporary) / "stored"
     folder.mkdir()
     return str(folder)
+
+
+@contextmanager
+def _read_back(name: str) -> Iterator[None]:
+    """Read what was just uploaded: MLflow calls it missing, too, when its server goes away meanwhile."""
+    try:
+        yield
+    except MlflowException as error:
+        raise TornUploadError(f"{name} was uploaded and cannot be read ({error})") from error
 
 
 def _compare(sent: Path, stored: Path) -> None:

@@ -15,6 +15,7 @@ import requests
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from registered import SERVED, tagger
 from searches import JETS, experiment
 from servers import Link, TrackingServer
@@ -217,6 +218,30 @@ def test_an_upload_is_compared_only_where_it_may_have_been_torn(server, run, tmp
     client.tries = 1
     with pytest.raises(TornUploadError, match=r"told\.txt"):
         item.deliver(client, path, again=True)
+
+
+def test_a_server_that_goes_before_an_upload_is_read_back_is_waited_for(server, run, tmp_path, monkeypatch):
+    # MLflow itself says then that there is no such file
+    downloaded = RunsArtifactRepository.download_artifacts
+    tries = []
+
+    def leaves_first(self, artifact_path, dst_path=None):
+        tries.append(artifact_path)
+        if len(tries) > 1:
+            return downloaded(self, artifact_path, dst_path)
+        server.cut()
+        try:
+            return downloaded(self, artifact_path, dst_path)
+        finally:
+            server.restore()
+
+    monkeypatch.setattr(RunsArtifactRepository, "download_artifacts", leaves_first)
+    server.cut()
+    outbox = Outbox(MlflowClient(), tmp_path / "box")
+    recorder_of(outbox, run).text("told.txt", "all of it")
+    server.restore()
+    outbox.flush(60)
+    assert tries == ["told.txt"] * 2
 
 
 def test_a_run_is_found_by_its_start_name_and_parent(server, run):
