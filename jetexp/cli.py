@@ -25,6 +25,7 @@ from jetexp.cli_options import (
     workers_option,
 )
 from jetexp.errors import JetexpError
+from jetexp.stopping import first_signal_raises
 
 if TYPE_CHECKING:
     from jetexp.jets.settings import JetFileSettings
@@ -399,11 +400,6 @@ def _names(listed: str | None) -> list[str]:
     return [name.strip() for name in (listed or "").split(",") if name.strip()]
 
 
-def _stop(number: int, frame: Any) -> NoReturn:
-    # unwinds through every open run, which ends KILLED; the shell's convention for the status
-    raise SystemExit(128 + number)
-
-
 def _end_now(status: int) -> NoReturn:
     """End the process, which was told to stop: tearing down what is imported takes two seconds and more."""
     logging.shutdown()
@@ -421,10 +417,11 @@ def main() -> None:
     logging.getLogger("tensorflow").setLevel(
         logging.ERROR
     )  # or that many networks are compiled, as a warning
-    signal.signal(signal.SIGTERM, _stop)
     try:
-        jetexp.main(standalone_mode=False)
-    except click.exceptions.Abort:
+        # unwinds through every open run, which ends KILLED
+        with first_signal_raises():
+            jetexp.main(standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
         _end_now(128 + signal.SIGINT)
     except SystemExit as stop:
         if isinstance(stop.code, int) and stop.code > 128:

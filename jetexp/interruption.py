@@ -1,68 +1,26 @@
-"""How an execution is stopped by a signal."""
+"""Runs that `mlflow run` opened end KILLED where their command was stopped."""
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
 from jetexp.errors import JetexpError
 from jetexp.mlflow_store import connect, masked
+from jetexp.stopping import first_signal_raises, stop_prevails
 
-__all__ = ["STOPPING", "before_parent", "first_signal_raises", "killed_stays_killed"]
+__all__ = ["before_parent", "killed_stays_killed"]
 
 logger = logging.getLogger(__name__)
-
-# Ctrl-C; kill, an eviction; what batch systems send before an eviction, or when time is nearly up
-STOPPING = tuple(
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-    if hasattr(signal, name)
-)
-
-
-@contextmanager
-def first_signal_raises() -> Iterator[None]:
-    """Let the first INT, TERM or eviction signal raise, and ignore any after it.
-
-    Under ``mlflow run``, Ctrl-C arrives as INT and at once again as TERM; a second exception in the
-    midst of the first one's cleaning up would leave runs without a status.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # what nohup, or a shell for a job in the background, has ignored stays so
-    numbers = [one for one in STOPPING if signal.getsignal(one) is not signal.SIG_IGN]
-
-    def ignore(number: int, frame: FrameType | None) -> None:
-        # not SIG_IGN: Python complains on stderr of a signal that came before its handler was changed
-        pass
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        for one in numbers:
-            signal.signal(one, ignore)
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -98,7 +56,8 @@ def before_parent() -> Iterator[None]:
     run_id = os.environ.get("MLFLOW_RUN_ID") or None
     with first_signal_raises(), killed_stays_killed(run_id):
         try:
-            yield
+            with stop_prevails():
+                yield
         except Exception:
             raise
         except BaseException:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import signal
 import subprocess
 import tempfile
 import time
@@ -27,9 +26,9 @@ from mlflow.utils.mlflow_tags import (
 
 from jetexp.delivery import Artifact, Batch, End, NewModel, NewRun, UsedJets, pending_id
 from jetexp.errors import SurroundingsError
-from jetexp.interruption import STOPPING
 from jetexp.mlflow_store import masked
 from jetexp.recorder_protocol import NullRecorder
+from jetexp.stopping import stop_prevails, undisturbed
 
 if TYPE_CHECKING:
     import keras
@@ -424,25 +423,13 @@ def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Put off signals that stop, lest they come between a run and its last status."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
 def run_status(recorder: MlflowRecorder) -> Iterator[None]:
     """End the run as the block ended: FINISHED, FAILED with the traceback, or KILLED."""
     try:
-        yield
+        with stop_prevails():
+            yield
     except BaseException as error:
-        with _undisturbed():
+        with undisturbed():
             try:
                 if not isinstance(error, Exception):
                     recorder.outbox.hurry()
@@ -454,7 +441,7 @@ def run_status(recorder: MlflowRecorder) -> Iterator[None]:
                 # what went wrong first is what the user must see
                 logger.warning("run %s could not be ended: %s", recorder.run_id, masked(str(second)))
         raise
-    with _undisturbed():
+    with undisturbed():
         recorder.end("FINISHED")
 
 

@@ -63,7 +63,7 @@ def stop_with_mlflow() -> Iterator[None]:
 
     def watch() -> None:
         while not ended.wait(POLL_SECONDS):
-            if not all(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in watched):
+            if not all(_lives(one) for one in watched):
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
@@ -73,6 +73,14 @@ def stop_with_mlflow() -> Iterator[None]:
         yield
     finally:
         ended.set()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        # gone between the two questions
+        return False
 
 
 def _up_to_mlflow() -> list[psutil.Process]:

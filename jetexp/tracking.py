@@ -19,10 +19,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from jetexp.delivery import create_run
 from jetexp.errors import JetexpError
-from jetexp.interruption import first_signal_raises, killed_stays_killed
+from jetexp.interruption import killed_stays_killed
 from jetexp.mlflow_store import AWAY_TIME, StoreError, connect, delivered, is_away, masked
 from jetexp.outbox import temporary_outbox
 from jetexp.recorder import NOTE_LENGTH, MlflowRecorder, git_tags, run_status
+from jetexp.stopping import first_signal_raises
 
 if TYPE_CHECKING:
     from jetexp.execution import Execution

@@ -163,6 +163,22 @@ def test_a_run_that_was_stopped_is_killed(mlflow_store, stop):
     assert run_of(parent).info.status == run_of(child).info.status == "KILLED"
 
 
+def test_a_run_that_was_stopped_is_killed_though_a_library_made_another_error_of_it(mlflow_store):
+    def stopped():
+        with open_parent("e", "r") as parent, parent.child("seed-00") as child:
+            runs.extend([parent, child])
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+            except SystemExit as error:
+                raise SystemError("bad argument to internal function") from error
+
+    runs = []
+    with pytest.raises(SystemExit):
+        stopped()
+    assert [run_of(one).info.status for one in runs] == ["KILLED", "KILLED"]
+
+
 @pytest.fixture
 def opened_by_mlflow(mlflow_store, monkeypatch):
     """A run as `mlflow run` leaves it to its entry point: the overrides are logged, as given."""
