@@ -16,6 +16,7 @@ from jetexp.cli_options import (
     INTEGER,
     TEXT,
     classes_option,
+    dask_option,
     executions_option,
     half_width_option,
     jets_folder_option,
@@ -29,6 +30,7 @@ from jetexp.stopping import first_signal_raises
 
 if TYPE_CHECKING:
     from jetexp.jets.settings import JetFileSettings
+    from jetexp.workers import Workers
 
 __all__ = ["jetexp", "main"]
 
@@ -169,9 +171,18 @@ def suite(
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @jets_folder_option
 @workers_option
-def generate(classes: str, per_class: int, seed: int, jets_folder: Path, workers: int | None) -> None:
+@dask_option
+def generate(
+    classes: str, per_class: int, seed: int, jets_folder: Path, workers: int | None, dask: str | None
+) -> None:
     """Make jets with Pythia 8 and FastJet, if they are not there yet."""
-    jets = _generated(classes, per_class, seed, jets_folder, workers)
+    if dask:
+        from jetexp.cluster import connected
+
+        with connected(dask) as cluster:
+            jets = _generated(classes, per_class, seed, jets_folder, cluster)
+    else:
+        jets = _generated(classes, per_class, seed, jets_folder, workers)
     click.echo(f"{len(jets)} jets {jets.class_counts}, fingerprint {jets.fingerprint}, in {jets_folder}")
 
 
@@ -387,7 +398,7 @@ def _jet_files(
         raise JetexpError(f"{', '.join(map(repr, files))}: {reasons}.") from None
 
 
-def _generated(classes: str, per_class: int, seed: int, folder: Path, workers: int | None) -> Any:
+def _generated(classes: str, per_class: int, seed: int, folder: Path, workers: Workers | None) -> Any:
     from jetexp.jets.load import load_jets
     from jetexp.jets.settings import GenerationSettings
 

@@ -11,6 +11,7 @@ __all__ = [
     "INTEGER",
     "TEXT",
     "classes_option",
+    "dask_option",
     "executions_option",
     "half_width_option",
     "jets_folder_option",
@@ -58,6 +59,12 @@ jets_folder_option = click.option(
 )
 workers_option = click.option(
     "--workers", type=INTEGER, help="Processes that generate jets and fit networks; by default one a core."
+)
+dask_option = click.option(
+    "--dask",
+    type=TEXT,
+    metavar="ADDRESS",
+    help="Have a Dask cluster make the jets, instead of processes here: its scheduler, as in tcp://host:8786.",
 )
 new_test_sample_option = click.option(
     "--new-test-sample", is_flag=True, help="Let the registered model take these test jets as its own."

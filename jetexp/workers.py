@@ -10,14 +10,20 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from jetexp.cluster import Pool, dask_pool
 from jetexp.console import silenced
 from jetexp.errors import JetexpError
 
-__all__ = ["cores", "finished_tasks"]
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Workers", "cores", "finished_tasks"]
 
 Task = TypeVar("Task")
+# processes of this machine, or a Dask cluster's
+Workers: TypeAlias = "int | Client"
 
 # what numerical libraries, TensorFlow among them, take the number of their threads from
 THREADS = (
@@ -40,7 +46,7 @@ def finished_tasks(
     function: Callable[..., Any],
     next_task: Callable[[Collection[Task]], Task | None],
     arguments: Callable[[Task], tuple[Any, ...]],
-    workers: int,
+    workers: Workers,
     *,
     meanwhile: Callable[[], None] | None = None,
 ) -> Generator[tuple[Task, Future[None]], None, None]:
@@ -56,8 +62,8 @@ def finished_tasks(
         Chooses the next task, given those under way; None if there is none for now.
     arguments : callable
         The arguments of ``function`` for a task.
-    workers : int
-        Number of processes.
+    workers : int or distributed.Client
+        Number of processes, or a Dask cluster that has some.
     meanwhile : callable, optional
         Called about once a second while tasks are under way.
 
@@ -71,25 +77,13 @@ def finished_tasks(
     Raises
     ------
     JetexpError
-        If a worker was killed.
+        If a worker was killed; of a cluster, several over the same task.
     """
-    # loky does not run the caller's script again in its workers, as multiprocessing would
-    from joblib.externals.loky import ProcessPoolExecutor
-    from joblib.externals.loky.process_executor import BrokenProcessPool
-
-    threads = str(max(1, cores() // workers))
-    pool = ProcessPoolExecutor(
-        max_workers=workers,
-        initializer=_watch_parent,
-        initargs=(os.getpid(),),
-        env=dict.fromkeys(THREADS, threads),
-    )
     running: dict[Future[None], Task] = {}
-    try:
+    with _processes(workers) if isinstance(workers, int) else dask_pool(workers) as pool:
         while True:
-            while len(running) < workers and (task := next_task(running.values())) is not None:
-                with _own_code_first():
-                    running[pool.submit(_quietly, function, *arguments(task))] = task
+            while len(running) < pool.size() and (task := next_task(running.values())) is not None:
+                running[pool.submit(_quietly, function, *arguments(task))] = task
             if not running:
                 return
             ended = wait(
@@ -98,15 +92,39 @@ def finished_tasks(
             if meanwhile:
                 meanwhile()
             for future in ended:
-                if isinstance(future.exception(), BrokenProcessPool):
+                if isinstance(future.exception(), pool.broken):
                     future.result()
                 yield running.pop(future), future
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[Pool]:
+    """Have processes of this machine do tasks."""
+    # loky does not run the caller's script again in its workers, as multiprocessing would
+    from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    threads = str(max(1, cores() // workers))
+    executor = ProcessPoolExecutor(
+        max_workers=workers,
+        initializer=_watch_parent,
+        initargs=(os.getpid(),),
+        env=dict.fromkeys(THREADS, threads),
+    )
+
+    def submit(function: Callable[..., None], *arguments: Any) -> Future[None]:
+        with _own_code_first():
+            future: Future[None] = executor.submit(function, *arguments)
+        return future
+
+    try:
+        yield Pool(lambda: workers, submit, BrokenProcessPool)
     except BrokenProcessPool as error:
         raise JetexpError(
             "A worker process was killed, perhaps for want of memory; fewer --workers need less of it."
         ) from error
     finally:
-        pool.shutdown(wait=True, kill_workers=True)
+        executor.shutdown(wait=True, kill_workers=True)
 
 
 def _watch_parent(parent: int) -> None:

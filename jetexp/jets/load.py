@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from jetexp.jets.files import read_files
 from jetexp.jets.formats.ucl import default_ucl_name, export_ucl
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import GenerationSettings, JetFileSettings
+
+if TYPE_CHECKING:
+    from jetexp.workers import Workers
 
 __all__ = ["default_ucl_name", "export_ucl", "load_jets"]
 
@@ -25,7 +29,7 @@ def load_jets(
     classes: Sequence[str],
     folder: str | Path,
     *,
-    workers: int | None = None,
+    workers: Workers | None = None,
     scratch: Path | None = None,
 ) -> Jets:
     """Give the jets that settings describe: generate them, or read them.
@@ -38,8 +42,9 @@ def load_jets(
         The classes wanted, in the order of the labels.
     folder : str or Path
         Where generated samples are kept; one that is there already is read.
-    workers : int, optional
-        Number of processes that generate; by default one a core. The jets do not depend on it.
+    workers : int or distributed.Client, optional
+        Number of processes that generate, or a Dask cluster; by default one a core. The jets do not depend on
+        it.
     scratch : Path, optional
         Where jets that are too many for the memory are kept; see :func:`jetexp.jets.collection.collect`.
 

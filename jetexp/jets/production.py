@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jetexp.cluster import check_workers
 from jetexp.console import progress
 from jetexp.errors import JetexpError, JetFileError
 from jetexp.files import free_space
@@ -37,7 +39,7 @@ from jetexp.jets.settings import GenerationSettings
 from jetexp.jets.spectrum import Spectrum, acceptance, fit_spectrum
 from jetexp.jets.store import MANIFEST, read_jets, write_jets
 from jetexp.jets.table import read_table, write_chunk
-from jetexp.workers import cores, finished_tasks
+from jetexp.workers import Workers, cores, finished_tasks
 
 __all__ = ["generated_jets", "sample_folder"]
 
@@ -87,7 +89,7 @@ def generated_jets(
     classes: Sequence[str],
     folder: Path,
     *,
-    workers: int | None = None,
+    workers: Workers | None = None,
     scratch: Path | None = None,
 ) -> Jets:
     """Give a sample of generated jets, making what is not there yet.
@@ -100,8 +102,8 @@ def generated_jets(
         The classes, in the order of the labels.
     folder : Path
         Where samples and chunks are kept.
-    workers : int, optional
-        Number of processes; by default one a core. The jets do not depend on it.
+    workers : int or distributed.Client, optional
+        Number of processes, or a Dask cluster; by default one a core. The jets do not depend on it.
     scratch : Path, optional
         Where jets that are too many for the memory are kept; see :func:`jetexp.jets.collection.collect`.
 
@@ -124,6 +126,8 @@ def generated_jets(
             # another process may have made it while this one waited
             if not (target / MANIFEST).exists():
                 _clear_remains(chunks)
+                if workers is not None and not isinstance(workers, int):
+                    check_workers(workers, chunks, partial(physics, settings))
                 pool = None
                 if settings.pileup:
                     pool = stored_pool(folder, settings.seed, lambda: make_pool(settings.seed))
@@ -190,7 +194,7 @@ class _Production:
     fits: dict[int, dict[str, Spectrum]] = field(default_factory=dict)
     accepted: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
 
-    def run(self, workers: int, scratch: Path) -> Jets:
+    def run(self, workers: Workers, scratch: Path) -> Jets:
         """Make the chunks that are needed and put the sample together."""
         start, made = time.monotonic(), 0
         self.pt = {name: {} for name in self.classes}
@@ -204,10 +208,10 @@ class _Production:
             before = self._advance()
             if not self._complete():
                 logger.info(
-                    "Making %d jets of each of %s, with %d workers.",
+                    "Making %d jets of each of %s, with %s.",
                     self.settings.per_class,
                     ", ".join(self.classes),
-                    workers,
+                    f"{workers} workers" if isinstance(workers, int) else "the Dask cluster",
                 )
             for name, bar in bars.items():
                 display.update(bar, completed=min(before[name], self.settings.per_class))
@@ -290,7 +294,7 @@ class _Production:
         ]
         return min(missing) if missing else None
 
-    def _make_chunks(self, workers: int) -> Iterator[dict[str, int]]:
+    def _make_chunks(self, workers: Workers) -> Iterator[dict[str, int]]:
         """Make chunks until there are enough jets; give the numbers of jets after each."""
 
         def arguments(task: tuple[int, str]) -> tuple[Any, ...]:
