@@ -223,6 +223,27 @@ def test_an_environment_that_mlflow_makes_from_the_model_alone_gives_the_same(
     assert not list(environment.glob("lib/python*/site-packages/*jetexp*"))
 
 
+SERVER = """
+import sys
+import mlflow.pyfunc.scoring_server.app
+print("sklearn" in sys.modules)
+from sklearn.linear_model import LogisticRegression
+"""
+
+
+@pytest.mark.slow
+def test_a_server_is_spared_scikit_learn_and_may_still_import_it(logged):
+    model = mlflow.artifacts.download_artifacts(artifact_uri=logged)
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER],
+        env={**os.environ, "__pyfunc_model_path__": model},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
 @pytest.mark.slow
 def test_a_real_server_answers_as_offline_and_refuses_with_a_sentence(
     server, network, served, images, pythia_jets
