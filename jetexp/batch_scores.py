@@ -8,13 +8,16 @@ import logging
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import mlflow
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -22,17 +25,24 @@ import pyarrow.parquet as pq
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
+from jetexp.cluster import check_workers
 from jetexp.console import import_quietly, progress
 from jetexp.errors import ModelError
 from jetexp.file_summary import classes_in
-from jetexp.files import whole_file
+from jetexp.files import whole_file, whole_folder
 from jetexp.inference import ForwardPass, compiled, forward_in_batches
 from jetexp.inputs import Inputs, make_inputs
 from jetexp.jets.files import JetFiles
 from jetexp.jets.sample import Jets, concatenate, jet_hash
 from jetexp.jets.settings import JetFileSettings
+from jetexp.jets.store import read_jets, write_jets
 from jetexp.mlflow_store import first_line
-from jetexp.serving import DISCRIMINANT, ServedSettings, opened_tagger
+from jetexp.serving import DISCRIMINANT, ServedSettings, load_tagger, opened_tagger
+from jetexp.workers import finished_tasks
+
+if TYPE_CHECKING:
+    import keras
+    from distributed import Client
 
 __all__ = ["BatchScores", "score_files"]
 
@@ -71,7 +81,12 @@ class BatchScores:
 
 
 def score_files(
-    model_uri: str, settings: JetFileSettings, output: Path, *, block: int = BLOCK
+    model_uri: str,
+    settings: JetFileSettings,
+    output: Path,
+    *,
+    block: int = BLOCK,
+    cluster: Client | None = None,
 ) -> BatchScores:
     """Score the jets of files, and write a row a jet to a Parquet file.
 
@@ -91,6 +106,8 @@ def score_files(
         model, model id and the fingerprint of the jets.
     block : int
         Jets of one part.
+    cluster : distributed.Client, optional
+        A Dask cluster whose workers, which must see the output's folder, score the blocks.
 
     Returns
     -------
@@ -103,43 +120,45 @@ def score_files(
         If there is no such model, or it needs charges that the jets have not.
     JetFileError
         If a file cannot be read.
+    JetexpError
+        If the cluster's workers cannot do it.
     """
     started = time.perf_counter()
     model_id = _model_id(model_uri)
+    # by its id, as an alias may move meanwhile
+    address = f"models:/{model_id}"
     parts = output.parent / f".{output.name}.parts"
-    digest, paths, jets, found = hashlib.sha256(), [], 0, 0
-    with (
-        # by its id, as an alias may move meanwhile
-        opened_tagger(f"models:/{model_id}") as (served, load_network),
-        progress() as display,
-    ):
+    done: list[_Part] = []
+    with opened_tagger(address) as (served, load_network), progress() as display:
         known = classes_in(settings)
         reader = JetFiles(known.settings, known.classes)
         _keep_only(parts, {MODEL_ID: model_id, "block": block})
         bar = display.add_task("scoring", total=known.jets or None, rate="")
-        with _ahead(_parts(_blocks(reader.batches(), block), parts, served)) as prepared:
-            # takes seconds, in which jets are prepared
-            import_quietly("keras")
-            forward = compiled(load_network())
-            for one in prepared:
-                digest.update(one.hashes)
-                if one.inputs is None:
-                    found += one.jets
-                else:
-                    _write(one.path, _scores(forward, served, one.inputs), one.fingerprint)
-                paths.append(one.path)
-                jets += one.jets
-                rate = f"{jets / (time.perf_counter() - started):.0f} jets/s"
-                display.update(bar, advance=one.jets, rate=rate)
+        coming = _parts(_blocks(reader.batches(), block), parts, served)
+        if cluster is None:
+            scored = _scored_here(coming, served, load_network)
+        else:
+            scored = _scored_by(cluster, coming, address, parts)
+        for one in scored:
+            done.append(one)
+            rate = f"{sum(part.jets for part in done) / (time.perf_counter() - started):.0f} jets/s"
+            display.update(bar, advance=one.jets, rate=rate)
+    done.sort(key=lambda part: part.path)
+    jets = sum(part.jets for part in done)
     told: dict[str, Any] = {
         MODEL: model_uri,
         MODEL_ID: model_id,
         JETS: jets,
-        FINGERPRINT: digest.hexdigest(),
+        FINGERPRINT: hashlib.sha256(b"".join(part.hashes for part in done)).hexdigest(),
         PROVENANCE: reader.provenance(),
     }
-    _join(paths, output, {f"jetexp.{key}": json.dumps(value) for key, value in told.items()})
+    _join(
+        [part.path for part in done],
+        output,
+        {f"jetexp.{key}": json.dumps(value) for key, value in told.items()},
+    )
     shutil.rmtree(parts)
+    found = sum(part.jets for part in done if part.found)
     return BatchScores(output, jets, found, time.perf_counter() - started)
 
 
@@ -174,25 +193,95 @@ def _blocks(batches: Iterable[Jets], size: int) -> Iterator[Jets]:
 
 @dataclass(frozen=True)
 class _Part:
-    """A block of jets; without inputs, if its scores are there already."""
+    """A block of jets, and where its scores are or belong."""
 
     path: Path
     jets: int
     fingerprint: str
     hashes: bytes
-    inputs: Inputs | None
+    found: bool
 
 
-def _parts(blocks: Iterable[Jets], folder: Path, served: ServedSettings) -> Iterator[_Part]:
+def _parts(
+    blocks: Iterable[Jets], folder: Path, served: ServedSettings
+) -> Iterator[tuple[_Part, Jets | None]]:
+    """Name the parts; give those whose scores are not there yet with their jets."""
     for number, jets in enumerate(blocks):
         path, hashes = folder / f"{number:08d}.parquet", jet_hash(jets).astype("<u8").tobytes()
         fingerprint = hashlib.sha256(hashes).hexdigest()
-        if _is_of(path, fingerprint):
-            yield _Part(path, len(jets), fingerprint, hashes, None)
-            continue
-        if served.inputs.need_charge and jets.constituent_charge is None:
+        found = _is_of(path, fingerprint)
+        if not found and served.inputs.need_charge and jets.constituent_charge is None:
             raise ModelError("This model looks at charges, which the jets of these files do not have.")
-        yield _Part(path, len(jets), fingerprint, hashes, make_inputs(jets, served.inputs))
+        yield _Part(path, len(jets), fingerprint, hashes, found), None if found else jets
+
+
+def _scored_here(
+    coming: Iterator[tuple[_Part, Jets | None]],
+    served: ServedSettings,
+    load_network: Callable[[], keras.Model],
+) -> Iterator[_Part]:
+    """Score parts in this process, and prepare the next meanwhile."""
+    prepared = ((one, None if jets is None else make_inputs(jets, served.inputs)) for one, jets in coming)
+    with _ahead(prepared) as ready:
+        # takes seconds, in which jets are prepared
+        import_quietly("keras")
+        forward = compiled(load_network())
+        for one, inputs in ready:
+            if inputs is not None:
+                _write(one.path, _scores(forward, served, inputs), one.fingerprint)
+            yield one
+
+
+def _scored_by(
+    cluster: Client, coming: Iterator[tuple[_Part, Jets | None]], address: str, folder: Path
+) -> Iterator[_Part]:
+    """Have the workers of a cluster score parts: model and jets lie in the folder of the parts meanwhile."""
+    check_workers(cluster, folder, _software)
+    model = folder / "model"
+    if not model.exists():
+        with whole_folder(model) as temporary:
+            mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(temporary))
+    there: list[_Part] = []
+
+    def next_part(running: Collection[_Part]) -> _Part | None:
+        for one, jets in coming:
+            if jets is not None:
+                # of a command that was killed
+                shutil.rmtree(_jets_of(one.path), ignore_errors=True)
+                write_jets(jets, _jets_of(one.path))
+                return one
+            there.append(one)
+        return None
+
+    for one, ended in finished_tasks(
+        _score_part, next_part, lambda one: (model.resolve(), one.path.resolve(), one.fingerprint), cluster
+    ):
+        ended.result()
+        shutil.rmtree(_jets_of(one.path))
+        yield one
+    yield from there
+
+
+def _jets_of(path: Path) -> Path:
+    return path.with_suffix(".jets")
+
+
+def _score_part(model: Path, path: Path, fingerprint: str) -> None:
+    """Score one part, in a worker."""
+    forward, served = _tagger(model)
+    inputs = make_inputs(read_jets(_jets_of(path)), served.inputs)
+    _write(path, _scores(forward, served, inputs), fingerprint)
+
+
+@lru_cache(maxsize=1)
+def _tagger(model: Path) -> tuple[ForwardPass, ServedSettings]:
+    """Load a tagger, once a worker."""
+    network, served = load_tagger(str(model))
+    return compiled(network), served
+
+
+def _software() -> dict[str, str]:
+    return {name: version(name) for name in ("jetexp", "keras", "tensorflow", "numpy")}
 
 
 @contextmanager

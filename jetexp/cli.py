@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,6 +30,8 @@ from jetexp.errors import JetexpError
 from jetexp.stopping import first_signal_raises
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from jetexp.jets.settings import JetFileSettings
     from jetexp.workers import Workers
 
@@ -176,13 +179,8 @@ def generate(
     classes: str, per_class: int, seed: int, jets_folder: Path, workers: int | None, dask: str | None
 ) -> None:
     """Make jets with Pythia 8 and FastJet, if they are not there yet."""
-    if dask:
-        from jetexp.cluster import connected
-
-        with connected(dask) as cluster:
-            jets = _generated(classes, per_class, seed, jets_folder, cluster)
-    else:
-        jets = _generated(classes, per_class, seed, jets_folder, workers)
+    with _cluster(dask) as cluster:
+        jets = _generated(classes, per_class, seed, jets_folder, cluster or workers)
     click.echo(f"{len(jets)} jets {jets.class_counts}, fingerprint {jets.fingerprint}, in {jets_folder}")
 
 
@@ -326,7 +324,15 @@ def promote(run_name: str, experiment: Path, new_test_sample: bool, dry_run: boo
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path("scores.parquet"), show_default=True
 )
-def score(model: str, files: tuple[str, ...], half_width: float | None, unit: float, output: Path) -> None:
+@dask_option
+def score(
+    model: str,
+    files: tuple[str, ...],
+    half_width: float | None,
+    unit: float,
+    output: Path,
+    dask: str | None,
+) -> None:
     """Score the jets of files with MODEL (models:/NAME@ALIAS); go on where it was interrupted."""
     from jetexp.batch_scores import score_files
     from jetexp.mlflow_store import check_reachable
@@ -334,7 +340,8 @@ def score(model: str, files: tuple[str, ...], half_width: float | None, unit: fl
     settings = _jet_files(files, half_width, unit)
     check_reachable()
 
-    done = score_files(model, settings, output)
+    with _cluster(dask) as cluster:
+        done = score_files(model, settings, output, cluster=cluster)
     before = f", {done.found} of them before" if done.found else ""
     click.echo(f"{done.jets} jets scored{before}: {output}, {done.seconds:.0f} s")
 
@@ -404,6 +411,15 @@ def _generated(classes: str, per_class: int, seed: int, folder: Path, workers: W
 
     settings = GenerationSettings(per_class=per_class, seed=seed)
     return load_jets(settings, _names(classes), folder, workers=workers)
+
+
+def _cluster(address: str | None) -> AbstractContextManager[Client | None]:
+    """Connect to a Dask cluster, if one is given."""
+    if not address:
+        return nullcontext()
+    from jetexp.cluster import connected
+
+    return connected(address)
 
 
 def _names(listed: str | None) -> list[str]:

@@ -64,7 +64,7 @@ dask_option = click.option(
     "--dask",
     type=TEXT,
     metavar="ADDRESS",
-    help="Have a Dask cluster make the jets, instead of processes here: its scheduler, as in tcp://host:8786.",
+    help="Have the workers of a Dask cluster do it: its scheduler, such as tcp://host:8786.",
 )
 new_test_sample_option = click.option(
     "--new-test-sample", is_flag=True, help="Let the registered model take these test jets as its own."

@@ -1,4 +1,4 @@
-"""Jets made by a Dask cluster are those that one process makes, whatever becomes of its workers."""
+"""A Dask cluster makes the same jets and scores as one process does, whatever becomes of its workers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
+from registered import log, tagger
 
+from jetexp.batch_scores import score_files
 from jetexp.cluster import check_workers, connected
 from jetexp.errors import JetexpError
 from jetexp.jets.load import load_jets
-from jetexp.jets.settings import GenerationSettings
+from jetexp.jets.settings import GenerationSettings, JetFileSettings
+from jetexp.jets.store import write_jets
 from jetexp.workers import finished_tasks
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +63,18 @@ def test_a_cluster_makes_the_same_jets_though_a_worker_is_killed(cluster, tmp_pa
     killer.join()
     assert killed[0] in processes
     assert together.fingerprint == alone.fingerprint
+
+
+@pytest.mark.slow
+def test_a_cluster_scores_files_as_this_process_does(cluster, mlflow_store, pythia_jets):
+    recorder = log(tagger(noise=1))
+    write_jets(pythia_jets, mlflow_store / "sample")
+    jets = JetFileSettings(path=(str(mlflow_store / "sample"),))
+    here = score_files(recorder.model_uri, jets, mlflow_store / "here.parquet", block=100)
+    there = score_files(recorder.model_uri, jets, mlflow_store / "there.parquet", block=100, cluster=cluster)
+    assert there.jets == here.jets == len(pythia_jets)
+    assert there.path.read_bytes() == here.path.read_bytes()
+    assert not list(mlflow_store.glob(".*.parts"))
 
 
 def die(folder):
