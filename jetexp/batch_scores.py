@@ -8,9 +8,9 @@ import logging
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -139,10 +139,11 @@ def score_files(
             scored = _scored_here(coming, served, load_network)
         else:
             scored = _scored_by(cluster, coming, address, parts)
-        for one in scored:
-            done.append(one)
-            rate = f"{sum(part.jets for part in done) / (time.perf_counter() - started):.0f} jets/s"
-            display.update(bar, advance=one.jets, rate=rate)
+        with closing(scored):
+            for one in scored:
+                done.append(one)
+                rate = f"{sum(part.jets for part in done) / (time.perf_counter() - started):.0f} jets/s"
+                display.update(bar, advance=one.jets, rate=rate)
     done.sort(key=lambda part: part.path)
     jets = sum(part.jets for part in done)
     told: dict[str, Any] = {
@@ -219,7 +220,7 @@ def _scored_here(
     coming: Iterator[tuple[_Part, Jets | None]],
     served: ServedSettings,
     load_network: Callable[[], keras.Model],
-) -> Iterator[_Part]:
+) -> Generator[_Part, None, None]:
     """Score parts in this process, and prepare the next meanwhile."""
     prepared = ((one, None if jets is None else make_inputs(jets, served.inputs)) for one, jets in coming)
     with _ahead(prepared) as ready:
@@ -234,7 +235,7 @@ def _scored_here(
 
 def _scored_by(
     cluster: Client, coming: Iterator[tuple[_Part, Jets | None]], address: str, folder: Path
-) -> Iterator[_Part]:
+) -> Generator[_Part, None, None]:
     """Have the workers of a cluster score parts: model and jets lie in the folder of the parts meanwhile."""
     check_workers(cluster, folder, _software)
     model = folder / "model"
