@@ -30,6 +30,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from sqlalchemy.exc import SQLAlchemyError
 
 __all__ = [
     "ITEM",
@@ -50,6 +51,8 @@ __all__ = [
 PENDING = re.compile(r"pending-[0-9a-f]{32}")
 # files in which such an id may stand
 TEXTS = {".json", ".md", ".txt", ".yaml"}
+# what SQLite and PostgreSQL say where another run has entered the same jets since MLflow looked for them
+ENTERED_BY_ANOTHER = re.compile(r"UNIQUE constraint failed: datasets|unique constraint \"dataset_pk")
 # MLflow's own limits
 METRICS_A_BATCH = 1000
 PARAMETERS_A_BATCH = 100
@@ -244,9 +247,13 @@ class UsedJets(_Item):
     def deliver(self, client: MlflowClient, payload: Path | None, *, again: bool) -> None:
         """Log them as an input; MLflow itself knows those that it has already."""
         dataset = Dataset(self.name, self.digest, "jetexp", self.source, profile=self.profile)
-        client.log_inputs(
-            self.run_id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, self.context)])]
-        )
+        used = [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, self.context)])]
+        try:
+            client.log_inputs(self.run_id, used)
+        except (MlflowException, SQLAlchemyError) as error:
+            if not ENTERED_BY_ANOTHER.search(str(error)):
+                raise
+            client.log_inputs(self.run_id, used)
 
 
 class End(_Item):
