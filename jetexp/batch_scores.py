@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
+from jetexp import __version__
 from jetexp.cluster import check_workers
 from jetexp.console import import_quietly, progress
 from jetexp.errors import ModelError
@@ -282,7 +283,7 @@ def _tagger(model: Path) -> tuple[ForwardPass, ServedSettings]:
 
 
 def _software() -> dict[str, str]:
-    return {name: version(name) for name in ("jetexp", "keras", "tensorflow", "numpy")}
+    return {"jetexp": __version__} | {name: version(name) for name in ("keras", "tensorflow", "numpy")}
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from jetexp import __version__
 from jetexp.cli_options import (
     INTEGER,
     TEXT,
@@ -39,7 +40,7 @@ __all__ = ["jetexp", "main"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="jetexp")
+@click.version_option(__version__, prog_name="jetexp")
 @click.option("-v", "--verbose", is_flag=True, help="Show details.")
 def jetexp(verbose: bool) -> None:
     """Tag LHC jets from their images, with every run tracked in MLflow."""

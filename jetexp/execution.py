@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from jetexp import __version__
 from jetexp.errors import JetexpError
 from jetexp.experiment import Experiment
 from jetexp.files import whole_file
@@ -275,7 +276,8 @@ def execution_key(experiment: Experiment, jets: Mapping[str, JetParts]) -> str:
         "experiment": experiment.content(),
         "jets": parts,
         "code": [code_key(kind) for kind in kinds],
-        "versions": {name: version(name) for name in ("jetexp", "keras", "keras-tuner", "tensorflow")},
+        "versions": {"jetexp": __version__}
+        | {name: version(name) for name in ("keras", "keras-tuner", "tensorflow")},
         "store": masked(mlflow.get_tracking_uri()),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]

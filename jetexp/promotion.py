@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from mlflow import MlflowClient
 
+from jetexp import __version__
 from jetexp.champion import settle
 from jetexp.compare import find_run
 from jetexp.errors import ModelError
@@ -242,7 +243,7 @@ def _model_card(
         measured={"constituents": best.test.measurements(), "raw images, as served": served.measurements()},
         against_pt=against_pt,
         sculpting=sculpting,
-        versions={name: version(name) for name in ("jetexp", "keras", "tensorflow", "numpy")},
+        versions={"jetexp": __version__} | {name: version(name) for name in ("keras", "tensorflow", "numpy")},
     )
 
 
