@@ -272,7 +272,7 @@ class JetTagger(PythonModel):
 
 @contextmanager
 def _server_without_scikit_learn() -> Iterator[None]:
-    """Spare a server what Keras imports only for its wrappers: a fifth of the time until it answers."""
+    """Spare a server what Keras imports for its wrappers alone, which takes a second or two."""
     # in any other process the wrappers may be wanted
     if "mlflow.pyfunc.scoring_server.app" not in sys.modules or "sklearn" in sys.modules:
         yield
