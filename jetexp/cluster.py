@@ -113,9 +113,7 @@ def check_workers(client: Client, folder: Path, software: Callable[[], Any]) -> 
     expected = software()
     for address, answer in seen.items():
         if isinstance(answer, BaseException):
-            raise JetexpError(
-                f"The Dask worker {address} cannot make jets: {type(answer).__name__}: {answer}."
-            )
+            raise JetexpError(f"The Dask worker {address} cannot do it: {type(answer).__name__}: {answer}.")
         there, theirs = answer
         if not there:
             raise JetexpError(

@@ -107,7 +107,7 @@ def test_workers_are_looked_at_before_any_work(tmp_path):
         assert list(tmp_path.iterdir()) == []
         with pytest.raises(JetexpError, match="has other software"):
             check_workers(client, tmp_path, software)
-        with pytest.raises(JetexpError, match=r"cannot make jets: ImportError: no module named fastjet"):
+        with pytest.raises(JetexpError, match=r"cannot do it: ImportError: no module named fastjet"):
             check_workers(client, tmp_path, breaks)
     with (
         dask_cluster(1, threads=2) as one,
