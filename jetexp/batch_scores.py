@@ -4,59 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import mlflow
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from jetexp import __version__
-from jetexp.cluster import check_workers
-from jetexp.console import import_quietly, progress
+from jetexp.console import progress
 from jetexp.errors import ModelError
 from jetexp.file_summary import classes_in
-from jetexp.files import whole_file, whole_folder
-from jetexp.inference import ForwardPass, compiled, forward_in_batches
-from jetexp.inputs import Inputs, make_inputs
+from jetexp.files import whole_file
 from jetexp.jets.files import JetFiles
-from jetexp.jets.sample import Jets, concatenate, jet_hash
+from jetexp.jets.sample import Jets, concatenate
 from jetexp.jets.settings import JetFileSettings
-from jetexp.jets.store import read_jets, write_jets
 from jetexp.mlflow_store import first_line
-from jetexp.serving import DISCRIMINANT, ServedSettings, load_tagger, opened_tagger
-from jetexp.workers import finished_tasks
+from jetexp.score_blocks import FINGERPRINT, Part, parts_of, scored_by, scored_here
+from jetexp.serving import opened_tagger
 
 if TYPE_CHECKING:
-    import keras
     from distributed import Client
 
 __all__ = ["BatchScores", "score_files"]
 
-logger = logging.getLogger(__name__)
-
-Item = TypeVar("Item")
-
 # jets of one part; what an interruption loses at most
 BLOCK = 20_000
-# blocks that are prepared while another is scored, or while the network is loaded
-BLOCKS_AHEAD = 3
 # keys of the metadata of the file
-MODEL, MODEL_ID, JETS, FINGERPRINT, PROVENANCE = "model", "model_id", "jets", "jets_fingerprint", "provenance"
+MODEL, MODEL_ID, JETS, PROVENANCE = "model", "model_id", "jets", "provenance"
 
 
 @dataclass(frozen=True)
@@ -129,17 +108,17 @@ def score_files(
     # by its id, as an alias may move meanwhile
     address = f"models:/{model_id}"
     parts = output.parent / f".{output.name}.parts"
-    done: list[_Part] = []
+    done: list[Part] = []
     with opened_tagger(address) as (served, load_network), progress() as display:
         known = classes_in(settings)
         reader = JetFiles(known.settings, known.classes)
         _keep_only(parts, {MODEL_ID: model_id, "block": block})
         bar = display.add_task("scoring", total=known.jets or None, rate="")
-        coming = _parts(_blocks(reader.batches(), block), parts, served)
+        coming = parts_of(_blocks(reader.batches(), block), parts, served)
         if cluster is None:
-            scored = _scored_here(coming, served, load_network)
+            scored = scored_here(coming, served, load_network)
         else:
-            scored = _scored_by(cluster, coming, address, parts)
+            scored = scored_by(cluster, coming, address, parts)
         with closing(scored):
             for one in scored:
                 done.append(one)
@@ -191,135 +170,6 @@ def _blocks(batches: Iterable[Jets], size: int) -> Iterator[Jets]:
         held, count = [together.between(whole, count)], count - whole
     if count:
         yield concatenate(held)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A block of jets, and where its scores are or belong."""
-
-    path: Path
-    jets: int
-    fingerprint: str
-    hashes: bytes
-    found: bool
-
-
-def _parts(
-    blocks: Iterable[Jets], folder: Path, served: ServedSettings
-) -> Iterator[tuple[_Part, Jets | None]]:
-    """Name the parts; give those whose scores are not there yet with their jets."""
-    for number, jets in enumerate(blocks):
-        path, hashes = folder / f"{number:08d}.parquet", jet_hash(jets).astype("<u8").tobytes()
-        fingerprint = hashlib.sha256(hashes).hexdigest()
-        found = _is_of(path, fingerprint)
-        if not found and served.inputs.need_charge and jets.constituent_charge is None:
-            raise ModelError("This model looks at charges, which the jets of these files do not have.")
-        yield _Part(path, len(jets), fingerprint, hashes, found), None if found else jets
-
-
-def _scored_here(
-    coming: Iterator[tuple[_Part, Jets | None]],
-    served: ServedSettings,
-    load_network: Callable[[], keras.Model],
-) -> Generator[_Part, None, None]:
-    """Score parts in this process, and prepare the next meanwhile."""
-    prepared = ((one, None if jets is None else make_inputs(jets, served.inputs)) for one, jets in coming)
-    with _ahead(prepared) as ready:
-        # takes seconds, in which jets are prepared
-        import_quietly("keras")
-        forward = compiled(load_network())
-        for one, inputs in ready:
-            if inputs is not None:
-                _write(one.path, _scores(forward, served, inputs), one.fingerprint)
-            yield one
-
-
-def _scored_by(
-    cluster: Client, coming: Iterator[tuple[_Part, Jets | None]], address: str, folder: Path
-) -> Generator[_Part, None, None]:
-    """Have the workers of a cluster score parts: model and jets lie in the folder of the parts meanwhile."""
-    check_workers(cluster, folder, _software)
-    model = folder / "model"
-    if not model.exists():
-        with whole_folder(model) as temporary:
-            mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(temporary))
-    there: list[_Part] = []
-
-    def next_part(running: Collection[_Part]) -> _Part | None:
-        for one, jets in coming:
-            if jets is not None:
-                # of a command that was killed
-                shutil.rmtree(_jets_of(one.path), ignore_errors=True)
-                write_jets(jets, _jets_of(one.path))
-                return one
-            there.append(one)
-        return None
-
-    for one, ended in finished_tasks(
-        _score_part, next_part, lambda one: (model.resolve(), one.path.resolve(), one.fingerprint), cluster
-    ):
-        ended.result()
-        shutil.rmtree(_jets_of(one.path))
-        yield one
-    yield from there
-
-
-def _jets_of(path: Path) -> Path:
-    return path.with_suffix(".jets")
-
-
-def _score_part(model: Path, path: Path, fingerprint: str) -> None:
-    """Score one part, in a worker."""
-    forward, served = _tagger(model)
-    inputs = make_inputs(read_jets(_jets_of(path)), served.inputs)
-    _write(path, _scores(forward, served, inputs), fingerprint)
-
-
-@lru_cache(maxsize=1)
-def _tagger(model: Path) -> tuple[ForwardPass, ServedSettings]:
-    """Load a tagger, once a worker."""
-    network, served = load_tagger(str(model))
-    return compiled(network), served
-
-
-def _software() -> dict[str, str]:
-    return {"jetexp": __version__} | {name: version(name) for name in ("keras", "tensorflow", "numpy")}
-
-
-@contextmanager
-def _ahead(coming: Iterator[Item]) -> Iterator[Iterator[Item]]:
-    """Make the first items in a thread at once, and further ones while those are worked on."""
-    with ThreadPoolExecutor(1) as pool:
-        futures = deque(pool.submit(next, coming, None) for _ in range(BLOCKS_AHEAD))
-
-        def items() -> Iterator[Item]:
-            while (item := futures.popleft().result()) is not None:
-                futures.append(pool.submit(next, coming, None))
-                yield item
-
-        yield items()
-
-
-def _scores(forward: ForwardPass, served: ServedSettings, inputs: Inputs) -> pa.Table:
-    found = forward_in_batches(forward, inputs, len(served.classes))
-    columns: dict[str, npt.NDArray[np.float32]] = dict(zip(served.classes, found.T, strict=True))
-    columns[DISCRIMINANT] = found[:, served.classes.index(served.signal)]
-    return pa.table(columns)
-
-
-def _write(path: Path, table: pa.Table, fingerprint: str) -> None:
-    with whole_file(path) as temporary:
-        pq.write_table(table.replace_schema_metadata({FINGERPRINT: fingerprint}), temporary)
-
-
-def _is_of(path: Path, fingerprint: str) -> bool:
-    """Say whether a part is there, and of these jets."""
-    if not path.exists():
-        return False
-    try:
-        return (pq.read_schema(path).metadata or {}).get(FINGERPRINT.encode()) == fingerprint.encode()
-    except (pa.ArrowException, OSError):
-        return False
 
 
 def _keep_only(parts: Path, key: dict[str, Any]) -> None:

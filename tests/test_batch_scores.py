@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from layouts import write_jetnet
 
-from jetexp import batch_scores
+from jetexp import batch_scores, score_blocks
 from jetexp.batch_scores import score_files
 from jetexp.cli import jetexp
 from jetexp.errors import JetFileError, ModelError
@@ -72,7 +72,7 @@ def test_every_jet_has_its_row_in_order_whatever_the_blocks(mlflow_store, sample
 def test_an_interrupted_scoring_goes_on_and_ends_as_if_it_had_not_been(mlflow_store, sample, monkeypatch):
     uri, _ = logged()
     whole = score_files(uri, settings(sample), mlflow_store / "whole.parquet", block=100)
-    write, written = batch_scores._write, []
+    write, written = score_blocks._write, []
 
     def killed_at_the_fourth(path, *rest):
         if len(written) == 3:
@@ -80,11 +80,11 @@ def test_an_interrupted_scoring_goes_on_and_ends_as_if_it_had_not_been(mlflow_st
         written.append(path)
         write(path, *rest)
 
-    monkeypatch.setattr(batch_scores, "_write", killed_at_the_fourth)
+    monkeypatch.setattr(score_blocks, "_write", killed_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         score_files(uri, settings(sample), mlflow_store / "scores.parquet", block=100)
     assert not (mlflow_store / "scores.parquet").exists()
-    monkeypatch.setattr(batch_scores, "_write", write)
+    monkeypatch.setattr(score_blocks, "_write", write)
     again = score_files(uri, settings(sample), mlflow_store / "scores.parquet", block=100)
     assert again.found == 300
     assert again.path.read_bytes() == whole.path.read_bytes()
