@@ -71,6 +71,12 @@ def jetexp(verbose: bool) -> None:
 )
 @executions_option
 @patience_option
+@click.option(
+    "--chief",
+    type=TEXT,
+    metavar="HOST:PORT",
+    help="Have workers, which are waited for at this address, make trials and final fits; see `jetexp work`.",
+)
 @jets_folder_option
 @workers_option
 def run(
@@ -81,6 +87,7 @@ def run(
     executions: Path,
     patience: float,
     fresh: str | None,
+    chief: str | None,
     **overrides: Any,
 ) -> None:
     """Run the experiment of the file EXPERIMENT, from jets to registry; go on where it was interrupted."""
@@ -103,8 +110,31 @@ def run(
             executions=executions,
             fresh=bool(fresh),
             patience=patience,
+            chief_address=chief,
         )
     print_outcome(outcome)
+
+
+@jetexp.command()
+@click.option(
+    "--chief",
+    required=True,
+    metavar="HOST:PORT",
+    help="Where `jetexp run EXPERIMENT --chief HOST:PORT` waits for workers.",
+)
+@patience_option
+@jets_folder_option
+@workers_option
+def work(chief: str, patience: float, jets_folder: Path, workers: int | None) -> None:
+    """Make trials and final fits for a chief, on this machine, until there are no more."""
+    from jetexp.console import import_quietly
+
+    import_quietly("keras")
+    from jetexp.worker import Worker
+
+    with first_signal_raises():
+        made = Worker(chief, jets_folder=jets_folder, processes=workers, patience=patience).run()
+    click.echo(f"No more to do: {made} trials and fits were made here.")
 
 
 @jetexp.command()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -62,11 +62,14 @@ class Child(BaseModel):
         Where its model is, if it has one.
     kept : dict or None
         What whoever opened it needs to know of it later.
+    worker : str
+        Of a chief, to which it is given; empty where this process itself does it.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     run_id: str
+    worker: str = ""
     finished: bool = False
     model_uri: str | None = None
     kept: dict[str, Any] | None = None
@@ -121,11 +124,14 @@ class Execution:
         The home.
     record : Record
         What it says.
+    with_workers : bool
+        Whether there are workers, which may go on with what they were given.
     """
 
-    def __init__(self, folder: Path, record: Record) -> None:
+    def __init__(self, folder: Path, record: Record, *, with_workers: bool = False) -> None:
         self.folder = folder
         self._record = record
+        self._with_workers = with_workers
         self._outbox: Outbox | None = None
 
     @property
@@ -153,7 +159,7 @@ class Execution:
         """
         return self._record.children.get(name)
 
-    def opened(self, name: str, run_id: str) -> None:
+    def opened(self, name: str, run_id: str, worker: str = "") -> None:
         """Take note of a child run before anything is recorded to it.
 
         Parameters
@@ -162,8 +168,10 @@ class Execution:
             Its name.
         run_id : str
             The MLflow run.
+        worker : str
+            To which it is given, if it is.
         """
-        self._record.children[name] = Child(run_id=run_id)
+        self._record.children[name] = Child(run_id=run_id, worker=worker)
         self._save()
 
     def finished(self, name: str, model_uri: str | None, kept: Mapping[str, Any] | None) -> None:
@@ -226,18 +234,22 @@ class Execution:
         self._record.parents = [*before, run_id]
         self._record.closed = False
         self._save()
-        close_runs(client, self._record, except_for=run_id)
+        working = {one.run_id for one in self._record.children.values() if self._with_workers and one.worker}
+        close_runs(client, self._record, except_for={run_id, *working})
         for parent in before:
             if _status(client, parent) is not None:
                 delivered(client.set_tag, parent, CONTINUED_BY, run_id)
         for name, one in list(self._record.children.items()):
-            status = _status(client, one.run_id) if one.finished else "KILLED"
+            goes_on = one.finished or one.run_id in working
+            status = _status(client, one.run_id) if goes_on else "KILLED"
             if status is None:
                 # deleted by its owner: it is recorded anew
                 del self._record.children[name]
-            elif one.finished:
-                if status != "FINISHED":
+            elif goes_on:
+                if one.finished and status != "FINISHED":
                     delivered(client.set_terminated, one.run_id, "FINISHED")
+                elif not one.finished and status != "RUNNING":
+                    delivered(client.update_run, one.run_id, status="RUNNING")
                 delivered(client.set_tag, one.run_id, MLFLOW_PARENT_RUN_ID, run_id)
         self._save()
         if before:
@@ -285,7 +297,12 @@ def execution_key(experiment: Experiment, jets: Mapping[str, JetParts]) -> str:
 
 @contextmanager
 def open_execution(
-    folder: Path, experiment: Experiment, jets: Mapping[str, JetParts], *, fresh: bool
+    folder: Path,
+    experiment: Experiment,
+    jets: Mapping[str, JetParts],
+    *,
+    fresh: bool,
+    with_workers: bool = False,
 ) -> Iterator[Execution]:
     """Open the home of an execution: that of the same one that was interrupted, or a new one.
 
@@ -299,6 +316,8 @@ def open_execution(
         Of each variant.
     fresh : bool
         Start over: an interrupted execution of the same is given up.
+    with_workers : bool
+        Whether there are workers of a chief, which may go on with what they were given.
 
     Yields
     ------
@@ -315,7 +334,7 @@ def open_execution(
     home, lock = _own(folder, f"{experiment.name}-{key}", key, fresh=fresh)
     try:
         record = read_record(home) or Record(key=key, store=masked(mlflow.get_tracking_uri()))
-        execution = Execution(home, record)
+        execution = Execution(home, record, with_workers=with_workers)
         try:
             yield execution
         except BaseException:
@@ -429,7 +448,7 @@ def with_ids(record: Record, outbox: Outbox) -> Record:
     return Record.model_validate_json(outbox.resolved(record.model_dump_json()))
 
 
-def close_runs(client: MlflowClient, record: Record, except_for: str = "") -> None:
+def close_runs(client: MlflowClient, record: Record, except_for: Collection[str] = ()) -> None:
     """End the runs of an execution that say RUNNING with no living process behind them.
 
     Parameters
@@ -438,12 +457,12 @@ def close_runs(client: MlflowClient, record: Record, except_for: str = "") -> No
         Connected.
     record : Record
         Of the execution.
-    except_for : str
-        A run that goes on.
+    except_for : collection of str
+        Runs that go on.
     """
     unfinished = [one.run_id for one in record.children.values() if not one.finished]
     for run_id in [*record.parents, *unfinished]:
-        if run_id != except_for and _status(client, run_id) in ("RUNNING", "SCHEDULED"):
+        if run_id not in except_for and _status(client, run_id) in ("RUNNING", "SCHEDULED"):
             delivered(client.set_terminated, run_id, "KILLED")
 
 

@@ -28,6 +28,8 @@ __all__ = ["FitStore", "code_key", "fit_key", "search_key"]
 
 logger = logging.getLogger(__name__)
 
+# files of one fit
+NETWORK, HISTORY = "network.keras", "history.json"
 # what every trained network depends on, besides its settings, its jets and Keras
 CODE = (
     "augmentation.py",
@@ -169,8 +171,8 @@ class FitStore:
         if not place.is_dir():
             return None
         try:
-            history = History.from_dict(json.loads((place / "history.json").read_text(encoding="utf-8")))
-            network = keras.saving.load_model(place / "network.keras", compile=False, safe_mode=True)
+            history = History.from_dict(json.loads((place / HISTORY).read_text(encoding="utf-8")))
+            network = keras.saving.load_model(place / NETWORK, compile=False, safe_mode=True)
         except Exception as error:  # what is damaged can fail anywhere in Keras, h5py or zipfile
             logger.warning("The finished fit %s cannot be read and is made again: %s", place, error)
             return None
@@ -189,8 +191,23 @@ class FitStore:
             How it went.
         """
         with whole_folder(self.folder / key) as temporary:
-            network.save(temporary / "network.keras", include_optimizer=False)
-            (temporary / "history.json").write_text(json.dumps(history.to_dict()), encoding="utf-8")
+            network.save(temporary / NETWORK, include_optimizer=False)
+            (temporary / HISTORY).write_text(json.dumps(history.to_dict()), encoding="utf-8")
+            shutil.rmtree(self.folder / key, ignore_errors=True)
+
+    def add(self, key: str, folder: Path) -> None:
+        """Keep a fit that another store's ``save`` has written.
+
+        Parameters
+        ----------
+        key : str
+            Its name.
+        folder : Path
+            What that store holds under its name; moved away.
+        """
+        with whole_folder(self.folder / key) as temporary:
+            for name in (NETWORK, HISTORY):
+                shutil.move(folder / name, temporary / name)
             shutil.rmtree(self.folder / key, ignore_errors=True)
 
     def load_search(self, key: str) -> dict[str, Any] | None:

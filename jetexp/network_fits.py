@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from jetexp.chief import Chief, FinalFitTask, Report, Task
 from jetexp.console import progress
 from jetexp.errors import JetexpError
 from jetexp.fit_store import FitStore
 from jetexp.fit_task import FitTask, epochs_so_far, fit_into_store, task_of
 from jetexp.fits import FinalFit, TaggerFits, hyperparameters, scored
-from jetexp.recorder import ChildRun
+from jetexp.mlflow_store import delivered
+from jetexp.recorder import ChildRun, MlflowRecorder
 from jetexp.tagger_fit import TaggerFit
 from jetexp.taggers.catalogue import input_settings
 from jetexp.training import History, devices, network_summary, predict
@@ -23,9 +26,13 @@ from jetexp.workers import cores, finished_tasks
 
 if TYPE_CHECKING:
     import keras
+    from keras_tuner import Oracle
     from rich.progress import Progress
 
-__all__ = ["fit_networks"]
+__all__ = ["FIT_ARTIFACTS", "fit_networks"]
+
+# where a worker of a chief leaves the network that it has made, among the artifacts of its run
+FIT_ARTIFACTS = "fit"
 
 # jets shown to networks, all fits and epochs together, from which worker processes, which take
 # seconds to start, gain time
@@ -44,12 +51,19 @@ class _Job:
 class _Underway:
     """A job whose child run is open; as a context, it ends the run."""
 
-    def __init__(self, job: _Job, display: Progress, *, with_bar: bool = True) -> None:
+    def __init__(
+        self, job: _Job, display: Progress, *, with_bar: bool = True, opened: MlflowRecorder | None = None
+    ) -> None:
         self.job = job
         self.epochs = 0
         self._display = display
+        parent = job.shared.parent
         with ExitStack() as stack:
-            self.child: ChildRun = stack.enter_context(job.shared.parent.child(job.task.name))
+            if opened is None:
+                self.child: ChildRun = stack.enter_context(parent.child(job.task.name))
+            else:
+                stack.enter_context(parent.ending(opened))
+                self.child = opened
             self.child.parameters({"seed": job.task.seed, **hyperparameters(job.one)})
             total = job.one.training.epochs
             self._bar = display.add_task(job.task.name, total=total, rate="", visible=with_bar)
@@ -71,7 +85,11 @@ class _Underway:
 
 
 def fit_networks(
-    everything: Sequence[TaggerFits], *, store: FitStore | None = None, workers: int | None = None
+    everything: Sequence[TaggerFits],
+    *,
+    store: FitStore | None = None,
+    workers: int | None = None,
+    chief: Chief | None = None,
 ) -> dict[str, FinalFit]:
     """Train every network of an experiment from each of its seeds, and score the test jets with each.
 
@@ -86,6 +104,8 @@ def fit_networks(
         Where finished fits are looked up and kept; by default all are made.
     workers : int, optional
         Number of processes; by default one a core.
+    chief : Chief, optional
+        Has its workers, on whatever machines, make them.
 
     Returns
     -------
@@ -108,7 +128,7 @@ def fit_networks(
         if store is None:
             store = FitStore(Path(stack.enter_context(TemporaryDirectory(prefix="jetexp-fits-"))))
         display = stack.enter_context(progress())
-        return _NetworkFits(store, display, len(jobs)).run(jobs, workers)
+        return _NetworkFits(store, display, len(jobs)).run(jobs, workers, chief)
 
 
 class _NetworkFits:
@@ -122,12 +142,15 @@ class _NetworkFits:
         # taggers of one experiment take turns, and inputs take seconds
         self.part = lru_cache(maxsize=4)(TaggerFits.part)
 
-    def run(self, jobs: Sequence[_Job], workers: int | None) -> dict[str, FinalFit]:
+    def run(self, jobs: Sequence[_Job], workers: int | None, chief: Chief | None) -> dict[str, FinalFit]:
         """Look each fit up, or make it; variants that train alike share theirs."""
         alike: dict[str, list[_Job]] = {}
         for job in jobs:
             alike.setdefault(job.task.key, []).append(job)
         missing = [same for same in alike.values() if not self._known(same)]
+        if chief is not None:
+            self._make_by_chief(chief, list(alike.values()))
+            return {job.task.name: self.fits[job.task.name] for job in jobs}
         number = _processes([same[0].task for same in missing], workers)
         if number > 1:
             self._make_in_workers(missing, number)
@@ -194,6 +217,29 @@ class _NetworkFits:
                 one.__exit__(type(stopped), stopped, None)
             raise
 
+    def _make_by_chief(self, chief: Chief, alike: Sequence[Sequence[_Job]]) -> None:
+        """Have workers on any machine make the fits; those known already count as made."""
+        keys = [same[0].task.key for same in alike]
+        name = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:20]
+        chief.serve(f"fits-{name}", _in_order([same[0].task for same in alike]), _FitsOfWorkers(self, alike))
+
+    def finish_of_worker(self, same: Sequence[_Job], run_id: str) -> None:
+        """Fetch a fit that a worker has made, from its run, and do with it as with any other."""
+        first = same[0]
+        parent = first.shared.parent
+        child = parent.child_of_worker(first.task.name, run_id)
+        with TemporaryDirectory(prefix="jetexp-fit-") as folder:
+            fetched = delivered(child.client.download_artifacts, run_id, FIT_ARTIFACTS, folder)
+            self.store.add(first.task.key, Path(fetched))
+        finished = self.store.load(first.task.key)
+        if finished is None:
+            raise JetexpError(f"The fit {first.task.name} of run {run_id} cannot be read.")
+        with _Underway(first, self.display, opened=child) as one:
+            # the worker has recorded them
+            one.epochs = finished[1].epochs
+            self._finish(one, *finished)
+        self._known(same[1:])
+
     def _finish(self, underway: _Underway, network: keras.Model, history: History) -> None:
         """Record how a fit went, and score it."""
         job, child = underway.job, underway.child
@@ -218,6 +264,78 @@ class _NetworkFits:
             served=shared.served(one),
         )
         self.display.update(self.bar, advance=1)
+
+
+class _FitsOfWorkers:
+    """Final fits, as a chief hands them out."""
+
+    def __init__(self, making: _NetworkFits, alike: Sequence[Sequence[_Job]]) -> None:
+        self._making = making
+        self._by_name = {same[0].task.name: same for same in alike}
+        self._alike = alike
+
+    def ready(self) -> bool:
+        """Say whether MLflow can open a run."""
+        return not len(self._alike[0][0].shared.parent.outbox)
+
+    def begin(self, trial_id: str, values: dict[str, Any], worker: str) -> Task | Report:
+        """Open the child run of a fit."""
+        job = self._alike[int(trial_id)][0]
+        if job.task.name in self._making.fits:
+            return self._report(job.task.name)
+        shared = job.shared
+        child = shared.parent.opened_child(job.task.name, worker=worker)
+        # a worker needs an id that MLflow knows
+        shared.parent.outbox.flush()
+        return FinalFitTask(
+            name=job.task.name,
+            run_id=child.run_id,
+            experiment_id=shared.parent.experiment_id,
+            experiment=shared.experiment.content(),
+            train=job.task.train.fingerprint,
+            validation=job.task.validation.fingerprint,
+            key=job.task.key,
+            tagger=job.one.name,
+            number=job.task.seed - job.one.seed,
+        )
+
+    def finished_earlier(self, task: Task) -> Report | None:
+        """Look a fit up in the store, where all that were there have been found already."""
+        return self._report(task.name) if task.name in self._making.fits else None
+
+    def end(self, task: Task, report: Report) -> Report:
+        """Record how a fit ended."""
+        if report.outcome == "failed":
+            return self.give_up(task, report.reason)
+        self._making.finish_of_worker(self._by_name[task.name], task.run_id)
+        return self._report(task.name)
+
+    def lose(self, task: Task) -> None:
+        """Record that a worker is gone."""
+        self._run(task).end("KILLED")
+
+    def give_up(self, task: Task, reason: str) -> Report:
+        """End the execution, of which this fit is a part."""
+        self._run(task).end("FAILED")
+        raise JetexpError(f"The fit {task.name} failed: {reason}")
+
+    def _run(self, task: Task) -> MlflowRecorder:
+        return self._alike[0][0].shared.parent.child_of_worker(task.name, task.run_id)
+
+    def _report(self, name: str) -> Report:
+        # what a fit reached is no oracle's business
+        return Report(run_id=self._making.fits[name].run_id, outcome="finished", objective=0.0)
+
+
+def _in_order(tasks: Sequence[FitTask]) -> Oracle:
+    """Make an oracle of KerasTuner's that asks for one fit after the other."""
+    import keras_tuner
+
+    class InOrder(keras_tuner.Oracle):
+        def populate_space(self, trial_id: str) -> dict[str, Any]:
+            return {"status": "RUNNING", "values": {"fit": tasks[int(trial_id)].key}}
+
+    return InOrder(objective=keras_tuner.Objective("none", "min"), max_trials=len(tasks))
 
 
 def _processes(tasks: Sequence[FitTask], workers: int | None) -> int:

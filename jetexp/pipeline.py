@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jetexp.abandoned import close_abandoned
+from jetexp.chief import Chief
 from jetexp.evaluation.report import Evaluation, Summary, summarise
 from jetexp.evaluation.sculpting import MassSculpting, RejectionAgainstPt
 from jetexp.evaluation.seeds import SeedComparison
@@ -35,9 +36,9 @@ from jetexp.parts import JetParts, load_parts
 from jetexp.plots import gallery
 from jetexp.promotion import register_best
 from jetexp.recorder_protocol import Recorder
-from jetexp.recording import evaluated, record_evaluation, record_figures, record_note, served_settings
+from jetexp.recording import record_figures, record_trial, served_settings
 from jetexp.results import TaggerResult, compared, figures_of_results
-from jetexp.search import SearchResult, search
+from jetexp.search import SearchResult, search, search_on_workers
 from jetexp.sentences import markdown_table
 from jetexp.space import check_space
 from jetexp.taggers.catalogue import input_settings
@@ -109,6 +110,7 @@ def run_experiment(
     executions: Path | None = None,
     fresh: bool = False,
     patience: float = AWAY_TIME,
+    chief_address: str | None = None,
 ) -> Outcome:
     """Run an experiment: jets, inputs, search, final fits, evaluation, registry.
 
@@ -131,6 +133,9 @@ def run_experiment(
         Start over, whatever is there.
     patience : float
         Seconds that MLflow is waited for where nothing can go on without it.
+    chief_address : str, optional
+        Have workers make trials and final fits, which are waited for at this address, ``host:port``; needs
+        ``executions``.
 
     Returns
     -------
@@ -146,6 +151,7 @@ def run_experiment(
     check_reachable()
     variants = {name: experiment.variant(name) for name in experiment.variants} or {"": experiment}
     with ExitStack() as stack:
+        chief = None if chief_address is None else stack.enter_context(Chief(chief_address))
         scratch = stack.enter_context(scratch_folder(jets_folder))
         # jets are made before a run is opened: what stands in their way leaves no failed run behind
         with before_parent():
@@ -157,8 +163,12 @@ def run_experiment(
         execution = None
         if executions is not None:
             close_abandoned(connect(), executions)
-            execution = stack.enter_context(open_execution(executions, experiment, jets, fresh=fresh))
+            execution = stack.enter_context(
+                open_execution(executions, experiment, jets, fresh=fresh, with_workers=chief is not None)
+            )
             store = execution.fits
+            if chief is not None:
+                chief.keep_state_in(execution.folder / "chief")
         parent = stack.enter_context(
             open_parent(
                 experiment.name,
@@ -179,6 +189,7 @@ def run_experiment(
             store,
             workers=workers,
             new_test_sample=new_test_sample,
+            chief=chief,
         )
         seconds = time.perf_counter() - started
         parent.metrics({"seconds": seconds})
@@ -195,6 +206,7 @@ def _executed(
     *,
     workers: int | None,
     new_test_sample: bool,
+    chief: Chief | None,
 ) -> Outcome:
     """Do everything that is recorded to the parent run."""
     _record_inputs(parent, experiment, next(iter(variants.values())).jets)
@@ -202,9 +214,11 @@ def _executed(
     comparisons: dict[str, SeedComparison] = {}
     everything, found = [], None
     for shared in variants.values():
-        found, searched = _search(shared, store)
+        found, searched = _search(shared, store, chief)
         everything.append(searched)
-    fits = fit_networks(everything, store=store, workers=workers)
+    fits = fit_networks(everything, store=store, workers=workers, chief=chief)
+    if chief is not None:
+        chief.dismiss()
     for shared in everything:
         of_variant = _results(shared, fits)
         comparisons |= _comparisons(of_variant, results, shared)
@@ -260,7 +274,9 @@ def _record_inputs(parent: MlflowRecorder, experiment: Experiment, jets: JetPart
         parent.jets(getattr(jets, name), f"{experiment.name}-{name}", context)
 
 
-def _search(shared: TaggerFits, store: FitStore | None) -> tuple[SearchResult | None, TaggerFits]:
+def _search(
+    shared: TaggerFits, store: FitStore | None, chief: Chief | None
+) -> tuple[SearchResult | None, TaggerFits]:
     """Search, if the experiment asks for it, and set the best hyperparameters."""
     experiment, parent, jets = shared.experiment, shared.parent, shared.jets
     if experiment.search is None:
@@ -271,7 +287,17 @@ def _search(shared: TaggerFits, store: FitStore | None) -> tuple[SearchResult | 
         found = SearchResult.from_dict(known)
         parent.tags({"search_finished_before": key})
     else:
-        found = _new_search(shared)
+        if chief is None:
+            found = _new_search(shared)
+        else:
+            found = search_on_workers(
+                experiment,
+                chief,
+                recorder=parent,
+                key=key,
+                train=jets.train.fingerprint,
+                validation=jets.validation.fingerprint,
+            )
         if store is not None:
             store.save_search(key, found.to_dict())
     parent.result("search", found.to_dict())
@@ -290,10 +316,7 @@ def _new_search(shared: TaggerFits) -> SearchResult:
     )
 
     def judge_trial(child: Recorder, network: keras.Model, scores: Float) -> None:
-        evaluation = evaluated(experiment, scores, parts.validation.label, part="validation")
-        record_evaluation(child, evaluation)
-        record_note(child, evaluation)
-        child.network(network)
+        record_trial(experiment, child, network, scores, parts.validation.label)
 
     with tempfile.TemporaryDirectory(prefix="jetexp-search-") as folder:
         before = shared.parent.outbox.payload_bytes

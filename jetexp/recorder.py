@@ -171,7 +171,7 @@ class MlflowRecorder:
         figure : matplotlib.figure.Figure
             The figure; emptied afterwards.
         """
-        with self._artifact(f"plots/{name}.png") as path:
+        with self.artifact(f"plots/{name}.png") as path:
             figure.savefig(path, dpi=150, bbox_inches="tight")
         figure.clear()
         self._figures.append(name)
@@ -198,7 +198,7 @@ class MlflowRecorder:
         content : mapping of str to ndarray
             Numbers and texts, no objects.
         """
-        with self._artifact(f"results/{name}.npz") as path:
+        with self.artifact(f"results/{name}.npz") as path:
             np.savez_compressed(path, allow_pickle=False, **content)
 
     def text(self, name: str, content: str) -> None:
@@ -211,12 +211,23 @@ class MlflowRecorder:
         content : str
             The text.
         """
-        with self._artifact(name) as path:
+        with self.artifact(name) as path:
             path.write_text(content, encoding="utf-8")
 
     @contextmanager
-    def _artifact(self, name: str) -> Iterator[Path]:
-        """Give a path to write an artifact to, and record it."""
+    def artifact(self, name: str) -> Iterator[Path]:
+        """Give a path to write an artifact to, and record it.
+
+        Parameters
+        ----------
+        name : str
+            Path within the run's artifacts.
+
+        Yields
+        ------
+        Path
+            For a file, which is there when the block ends.
+        """
         folder, _, file = name.rpartition("/")
         with _own_folder(name) as temporary:
             yield temporary / file
@@ -333,13 +344,37 @@ class MlflowRecorder:
             Records to the child run; the latter, which records nothing, if the execution finished it before
             it was interrupted.
         """
+        recorder = self.opened_child(name)
+        if isinstance(recorder, FinishedRun):
+            yield recorder
+            return
+        with self.ending(recorder):
+            yield recorder
+
+    def opened_child(self, name: str, *, worker: str = "") -> ChildRun:
+        """Open a child run which somebody ends.
+
+        Parameters
+        ----------
+        name : str
+            Name of the run.
+        worker : str
+            To whom it is given, if it is.
+
+        Returns
+        -------
+        MlflowRecorder or FinishedRun
+            As of ``child``.
+        """
         before = None if self._execution is None else self._execution.child(name)
         if before is not None and before.finished:
-            yield FinishedRun(name, before)
-            return
+            return FinishedRun(name, before)
         tags = {**resolve_tags(), **git_tags(), MLFLOW_PARENT_RUN_ID: self.run_id}
         if before is not None:
             tags["retry_of"] = before.run_id
+            if before.worker:
+                # whatever that worker does, its run counts no more
+                self.child_of_worker(name, before.run_id).end("KILLED")
         new = NewRun(
             run_id=pending_id(),
             experiment_id=self.experiment_id,
@@ -348,14 +383,59 @@ class MlflowRecorder:
             tags={key: str(value) for key, value in tags.items()},
         )
         self.outbox.send(new)
-        recorder = MlflowRecorder(self.outbox, new.run_id, self.experiment_id, name, served=self._served)
+        recorder = self.child_of_worker(name, new.run_id)
         if self._execution is not None:
-            self._execution.opened(name, recorder.run_id)
-        with run_status(recorder):
-            yield recorder
+            self._execution.opened(name, recorder.run_id, worker)
+        return recorder
+
+    def child_of_worker(self, name: str, run_id: str, model_uri: str | None = None) -> MlflowRecorder:
+        """Record to a child run that is open.
+
+        Parameters
+        ----------
+        name, run_id : str
+            The run.
+        model_uri : str, optional
+            Address of its network, if it has one.
+
+        Returns
+        -------
+        MlflowRecorder
+        """
+        recorder = MlflowRecorder(self.outbox, run_id, self.experiment_id, name, served=self._served)
+        recorder._model_uri = model_uri
+        return recorder
+
+    @contextmanager
+    def ending(self, child: MlflowRecorder) -> Iterator[None]:
+        """End a child run as the block ends.
+
+        Parameters
+        ----------
+        child : MlflowRecorder
+            Open.
+        """
+        with run_status(child):
+            yield
             if self._execution is not None:
                 # before its last status: a run that is finished is never made again
-                self._execution.finished(name, recorder.model_uri, recorder.kept)
+                self._execution.finished(child.name, child.model_uri, child.kept)
+
+    def kept_of_child(self, name: str) -> Mapping[str, Any] | None:
+        """Look up what was kept of a child run that is finished.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Returns
+        -------
+        mapping or None
+            None if it is not finished.
+        """
+        before = None if self._execution is None else self._execution.child(name)
+        return (before.kept or {}) if before is not None and before.finished else None
 
     def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """End the run.

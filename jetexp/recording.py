@@ -20,9 +20,18 @@ from jetexp.taggers.catalogue import input_settings
 from jetexp.training import History
 
 if TYPE_CHECKING:
+    import keras
     from matplotlib.figure import Figure
 
-__all__ = ["evaluated", "raw_images", "record_evaluation", "record_figures", "record_note", "served_settings"]
+__all__ = [
+    "evaluated",
+    "raw_images",
+    "record_evaluation",
+    "record_figures",
+    "record_note",
+    "record_trial",
+    "served_settings",
+]
 
 Float = npt.NDArray[np.float32]
 
@@ -158,6 +167,34 @@ def record_note(recorder: Recorder, *evaluations: Evaluation) -> None:
         One a part.
     """
     recorder.note("", table_of_parts({one.part: one.measurements() for one in evaluations}))
+
+
+def record_trial(
+    experiment: Experiment,
+    child: Recorder,
+    network: keras.Model,
+    scores: Float,
+    label: npt.NDArray[np.int64],
+) -> None:
+    """Record what a trial of a search reached on the validation jets, and its network.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Names classes and signal.
+    child : Recorder
+        Of the trial.
+    network : keras.Model
+        Trained.
+    scores : ndarray of float32, shape (N, classes)
+        Of the validation jets.
+    label : ndarray of int64, shape (N,)
+        Their true classes.
+    """
+    evaluation = evaluated(experiment, scores, label, part="validation")
+    record_evaluation(child, evaluation)
+    record_note(child, evaluation)
+    child.network(network)
 
 
 def _of_part(evaluation: Evaluation, name: str) -> str:

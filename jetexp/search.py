@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from jetexp.chief import Chief, Report, Task, TrialTask, plain, quiet_tuner, tell
 from jetexp.console import progress as console_progress
 from jetexp.errors import JetexpError, SurroundingsError
 from jetexp.experiment import Experiment
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
     from keras_tuner import HyperParameters, Oracle
     from rich.progress import Progress
 
-__all__ = ["SearchResult", "Trial", "search"]
+    from jetexp.recorder import MlflowRecorder
+
+__all__ = ["SearchResult", "Trial", "TrialRunner", "search", "search_on_workers"]
 
 logger = logging.getLogger(__name__)
 
@@ -162,18 +163,128 @@ def search(
     if folder.exists() and any(folder.iterdir()):
         raise JetexpError(f"The search folder {folder} is not empty: an empty or a new one would be right.")
     trials: list[Trial] = []
-    with _quiet_tuner(), console_progress() as display:
+    with quiet_tuner(), console_progress() as display:
         bar = display.add_task("search", total=settings.trials, rate="")
-        trial_runner = _TrialRunner(experiment, parts, recorder, on_trial_end, display)
+        trial_runner = TrialRunner(experiment, parts, recorder, on_trial_end, display)
 
         def run(values: dict[str, Any], epochs: int) -> Trial:
-            trials.append(trial_runner.run(f"trial-{len(trials):02d}", values, epochs))
+            trials.append(trial_runner.run(_name(len(trials)), values, epochs))
             display.update(bar, advance=1)
             return trials[-1]
 
         oracle = _oracle(experiment, settings)
         _run_trials(oracle, folder, settings, run)
     return _result(trials, settings)
+
+
+def search_on_workers(
+    experiment: Experiment, chief: Chief, *, recorder: MlflowRecorder, key: str, train: str, validation: str
+) -> SearchResult:
+    """Search for the best hyperparameters by the workers of a chief, every trial a child run.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        With its ``search``.
+    chief : Chief
+        Serves workers.
+    recorder : MlflowRecorder
+        Of the parent run.
+    key : str
+        All that the search depends on; see :func:`jetexp.fit_store.search_key`.
+    train, validation : str
+        Fingerprints of the jets.
+
+    Returns
+    -------
+    SearchResult
+        The best hyperparameters, and all trials.
+
+    Raises
+    ------
+    JetexpError
+        If every trial failed.
+    """
+    settings = experiment.search
+    if settings is None:
+        raise ValueError(f"experiment {experiment.name} has no search")
+    with console_progress() as display:
+        bar = display.add_task("search", total=settings.trials, rate="")
+        common = {
+            "experiment_id": recorder.experiment_id,
+            "experiment": experiment.content(),
+            "train": train,
+            "validation": validation,
+            "key": key,
+        }
+        trials = _TrialsOfWorkers(recorder, settings, common, lambda: display.update(bar, advance=1))
+        reports = chief.serve(f"search-{key}", _oracle(experiment, settings), trials)
+    return _result([Trial(**report.kept) for report in reports.values()], settings)
+
+
+@dataclass(frozen=True)
+class _TrialsOfWorkers:
+    """The trials of a search, as a chief hands them out."""
+
+    recorder: MlflowRecorder
+    settings: SearchSettings
+    common: Mapping[str, Any]
+    advance: Callable[[], None]
+
+    def ready(self) -> bool:
+        """Say whether MLflow can open a run."""
+        return not len(self.recorder.outbox)
+
+    def begin(self, trial_id: str, values: dict[str, Any], worker: str) -> Task | Report:
+        """Open the child run of a trial."""
+        name, (asked, epochs) = _name(int(trial_id)), _asked(values, self.settings)
+        child = self.recorder.opened_child(name, worker=worker)
+        if child.kept is not None:
+            self.advance()
+            before = _as_before(name, asked, epochs, child.kept)
+            return _report(child.run_id, before)
+        # a worker needs an id that MLflow knows
+        self.recorder.outbox.flush()
+        return TrialTask(name=name, run_id=child.run_id, values=asked, epochs=epochs, **self.common)
+
+    def finished_earlier(self, task: Task) -> Report | None:
+        """Look a trial up that is finished in the home of the execution."""
+        kept = self.recorder.kept_of_child(task.name)
+        return None if kept is None else _report(task.run_id, Trial(**kept))
+
+    def end(self, task: Task, report: Report) -> Report:
+        """Record how a trial ended."""
+        done = Trial(**report.kept)
+        child = self.recorder.child_of_worker(task.name, task.run_id, report.model_uri)
+        if report.outcome == "finished":
+            with self.recorder.ending(child):
+                child.keep(asdict(done))
+        else:
+            child.end("FAILED")
+        self.advance()
+        return _report(task.run_id, done)
+
+    def lose(self, task: Task) -> None:
+        """Record that a worker is gone."""
+        self.recorder.child_of_worker(task.name, task.run_id).end("KILLED")
+
+    def give_up(self, task: Task, reason: str) -> Report:
+        """Record that no worker could do a trial."""
+        if not isinstance(task, TrialTask):
+            raise TypeError(f"{task.name} is no trial")
+        self.recorder.child_of_worker(task.name, task.run_id).end("FAILED")
+        self.advance()
+        return _report(task.run_id, Trial(task.name, "failed", task.values, task.epochs, None, 0.0, reason))
+
+
+def _report(run_id: str, trial: Trial) -> Report:
+    return Report(
+        run_id=run_id,
+        outcome=trial.status,
+        reason=trial.reason,
+        objective=trial.objective,
+        kept=asdict(trial),
+    )
 
 
 def _result(trials: list[Trial], settings: SearchSettings) -> SearchResult:
@@ -199,8 +310,22 @@ def _result(trials: list[Trial], settings: SearchSettings) -> SearchResult:
 
 
 @dataclass(frozen=True)
-class _TrialRunner:
-    """Everything that all trials of one search share."""
+class TrialRunner:
+    """Everything that all trials of one search share.
+
+    Attributes
+    ----------
+    experiment : Experiment
+        With its ``search``.
+    parts : Parts
+        Jets to fit to and to be judged by.
+    recorder : Recorder
+        Of the parent run.
+    on_trial_end : callable, optional
+        As of :func:`search`.
+    display : rich.progress.Progress
+        Where the epochs are shown.
+    """
 
     experiment: Experiment
     parts: Parts
@@ -209,7 +334,27 @@ class _TrialRunner:
     display: Progress
 
     def run(self, name: str, values: dict[str, Any], epochs: int) -> Trial:
-        """Run one trial in a child run of its own; its failure is told, not raised."""
+        """Run one trial in a child run of its own; its failure is told, not raised.
+
+        Parameters
+        ----------
+        name : str
+            Of the run.
+        values : dict
+            Hyperparameters to be tried.
+        epochs : int
+            Epochs at most.
+
+        Returns
+        -------
+        Trial
+            How it ended.
+
+        Raises
+        ------
+        SurroundingsError
+            If the surroundings fail, which no other hyperparameters can help.
+        """
         started = time.perf_counter()
         try:
             with self.recorder.child(name) as child:
@@ -268,18 +413,6 @@ def _as_before(name: str, values: dict[str, Any], epochs: int, kept: Mapping[str
     return before
 
 
-@contextmanager
-def _quiet_tuner() -> Iterator[None]:
-    """Hide KerasTuner's use of deprecated functions, and what its oracle finds hard to fit in few points."""
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for name in ("currentThread", "getName"):
-            warnings.filterwarnings("ignore", rf"{name}\(\) is deprecated", DeprecationWarning)
-        yield
-
-
 def _space(experiment: Experiment, settings: SearchSettings) -> HyperParameters:
     """Say the search space in KerasTuner's terms."""
     import keras_tuner
@@ -335,16 +468,16 @@ def _run_trials(
     oracle.verbose = 0
     BaseTuner(oracle, directory=str(folder), project_name="keras_tuner")  # tells the oracle its folder
     while (trial := oracle.create_trial("jetexp")).status == "RUNNING":
-        asked = {name: _plain(value) for name, value in trial.hyperparameters.values.items()}
-        values = {name: value for name, value in asked.items() if not name.startswith(OWN_ENTRIES)}
-        done = run(values, asked.get(OWN_EPOCHS, values.get("epochs", settings.epochs)))
-        if done.objective is not None:
-            oracle.update_trial(trial.trial_id, {settings.objective: done.objective})
-        trial.status = "FAILED" if done.objective is None else "COMPLETED"
-        trial.message = done.reason or None
-        oracle.end_trial(trial)
+        done = run(*_asked(trial.hyperparameters.values, settings))
+        tell(oracle, trial, done.objective, done.reason)
 
 
-def _plain(value: Any) -> Any:
-    """Turn NumPy's numbers, which some oracles give, into Python's."""
-    return value.item() if isinstance(value, np.generic) else value
+def _asked(values: Mapping[str, Any], settings: SearchSettings) -> tuple[dict[str, Any], int]:
+    """Give the hyperparameters that an oracle asks for, and the epochs."""
+    asked = {name: plain(value) for name, value in values.items()}
+    own = {name: value for name, value in asked.items() if not name.startswith(OWN_ENTRIES)}
+    return own, asked.get(OWN_EPOCHS, own.get("epochs", settings.epochs))
+
+
+def _name(number: int) -> str:
+    return f"trial-{number:02d}"
