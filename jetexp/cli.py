@@ -206,11 +206,32 @@ def suite(
 @jets_folder_option
 @workers_option
 @dask_option
+@click.option(
+    "--part",
+    nargs=2,
+    type=click.IntRange(min=0),
+    metavar="NUMBER PARTS",
+    help="Make one of so many parts of the events, from 0; the same command without this ends the sample.",
+)
 def generate(
-    classes: str, per_class: int, seed: int, jets_folder: Path, workers: int | None, dask: str | None
+    classes: str,
+    per_class: int,
+    seed: int,
+    jets_folder: Path,
+    workers: int | None,
+    dask: str | None,
+    part: tuple[int, int] | None,
 ) -> None:
     """Make jets with Pythia 8 and FastJet, if they are not there yet."""
     with _cluster(dask) as cluster:
+        if part is not None:
+            from jetexp.jets.production import make_part
+            from jetexp.jets.settings import GenerationSettings
+
+            settings = GenerationSettings(per_class=per_class, seed=seed)
+            made = make_part(settings, _names(classes), jets_folder, *part, workers=cluster or workers)
+            click.echo(f"Part {part[0]} of {part[1]}: {made} chunks of events made, in {jets_folder}.")
+            return
         jets = _generated(classes, per_class, seed, jets_folder, cluster or workers)
     click.echo(f"{len(jets)} jets {jets.class_counts}, fingerprint {jets.fingerprint}, in {jets_folder}")
 

@@ -8,7 +8,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from jetexp.jets.store import MANIFEST, read_jets, write_jets
 from jetexp.jets.table import read_table, write_chunk
 from jetexp.workers import Workers, cores, finished_tasks
 
-__all__ = ["generated_jets", "sample_folder"]
+__all__ = ["generated_jets", "make_part", "sample_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,8 @@ SPECTRUM_CHUNKS = 20
 # of a chunk's events, the part that is accepted, before anything is known of it
 FIRST_GUESS = 0.8
 BYTES_PER_JET = 1_000
+# of a part: who makes the sample waits for those that are being made
+PART_LOCK = ".part-{}.lock"
 # temporary folders of jets that are put together
 REMAINS = ".jets-"
 # and of each collision of its pile-up, at a radius of 1
@@ -121,21 +123,81 @@ def generated_jets(
     target = sample_folder(settings, classes, folder)
     if not (target / MANIFEST).exists():
         _check_space(settings, classes, folder)
-        chunks = folder / "chunks" / f"seed{settings.seed}-{chunk_key(settings)}"
+        chunks = _chunks_folder(settings, folder)
         with only_maker(chunks / ".lock", "jets"):
             # another process may have made it while this one waited
             if not (target / MANIFEST).exists():
+                for part in sorted(chunks.glob(PART_LOCK.format("*"))):
+                    with only_maker(part, "a part of the jets"):
+                        pass
                 _clear_remains(chunks)
                 if workers is not None and not isinstance(workers, int):
                     check_workers(workers, chunks, partial(physics, settings))
-                pool = None
-                if settings.pileup:
-                    pool = stored_pool(folder, settings.seed, lambda: make_pool(settings.seed))
-                production = _Production(settings, tuple(sorted(classes)), chunks, pool)
+                production = _production(settings, classes, folder)
                 with TemporaryDirectory(prefix=REMAINS, dir=chunks) as temporary:
                     write_jets(production.run(workers or cores(), Path(temporary)), target)
     jets = read_jets(target, scratch=scratch)
     return relabelled(jets, classes)
+
+
+def make_part(
+    settings: GenerationSettings,
+    classes: Sequence[str],
+    folder: Path,
+    part: int,
+    parts: int,
+    *,
+    workers: Workers | None = None,
+) -> int:
+    """Make one of several parts of the events that a sample needs, as one job of an array does.
+
+    :func:`generated_jets` puts the sample together afterwards, and makes what is still missing.
+
+    Parameters
+    ----------
+    settings : GenerationSettings
+        What is asked.
+    classes : sequence of str
+        The classes.
+    folder : Path
+        Where samples and chunks are kept, which all parts share.
+    part, parts : int
+        Which part, from 0, of how many.
+    workers : int or distributed.Client, optional
+        Number of processes, or a Dask cluster; by default one a core.
+
+    Returns
+    -------
+    int
+        Number of chunks of events that were made.
+
+    Raises
+    ------
+    JetexpError
+        As of :func:`generated_jets`, or if there is no such part.
+    """
+    check_request(settings, tuple(classes))
+    if not 0 <= part < parts:
+        raise JetexpError(f"There is no part {part} of {parts}: 0 to {parts - 1} would be right.")
+    if (sample_folder(settings, classes, folder) / MANIFEST).exists():
+        return 0
+    _check_space(settings, classes, folder)
+    chunks = _chunks_folder(settings, folder)
+    with only_maker(chunks / PART_LOCK.format(f"{part}-of-{parts}"), f"part {part} of the jets"):
+        if workers is not None and not isinstance(workers, int):
+            check_workers(workers, chunks, partial(physics, settings))
+        return _production(settings, classes, folder).make_part(part, parts, workers or cores())
+
+
+def _chunks_folder(settings: GenerationSettings, folder: Path) -> Path:
+    return folder / "chunks" / f"seed{settings.seed}-{chunk_key(settings)}"
+
+
+def _production(settings: GenerationSettings, classes: Sequence[str], folder: Path) -> _Production:
+    pool = None
+    if settings.pileup:
+        pool = stored_pool(folder, settings.seed, lambda: make_pool(settings.seed))
+    return _Production(settings, tuple(sorted(classes)), _chunks_folder(settings, folder), pool)
 
 
 def _check_space(settings: GenerationSettings, classes: Sequence[str], folder: Path) -> None:
@@ -197,8 +259,6 @@ class _Production:
     def run(self, workers: Workers, scratch: Path) -> Jets:
         """Make the chunks that are needed and put the sample together."""
         start, made = time.monotonic(), 0
-        self.pt = {name: {} for name in self.classes}
-        self.accepted = {name: [] for name in self.classes}
         self._find_made()
         with progress() as display:
             bars = {
@@ -215,7 +275,7 @@ class _Production:
                 )
             for name, bar in bars.items():
                 display.update(bar, completed=min(before[name], self.settings.per_class))
-            for now in self._make_chunks(workers) if not self._complete() else ():
+            for now in self._make_chunks(workers, self._next) if not self._complete() else ():
                 made += 1
                 rate = (sum(now.values()) - sum(before.values())) / (time.monotonic() - start)
                 for name, bar in bars.items():
@@ -225,13 +285,31 @@ class _Production:
             logger.info("Made %d chunks of events in %.0f s.", made, time.monotonic() - start)
         return collect(self._assembled(), scratch, provenance=self._provenance)
 
+    def make_part(self, part: int, parts: int, workers: Workers) -> int:
+        """Make every so many-th of the chunks that are needed, as far as that is known; give their number."""
+        made = 0
+        while True:
+            # other parts have made some meanwhile, from which follows how many are needed
+            self._find_made()
+            self._advance()
+            if self._next((), part, parts) is None:
+                return made
+            choose = partial(self._next, part=part, parts=parts)
+            for _ in self._make_chunks(workers, choose):
+                made += 1
+
     def _path(self, name: str, chunk: int) -> Path:
         return self.chunks / name / f"{chunk:06d}.parquet"
 
     def _find_made(self) -> None:
         """Take note of the chunks that are on disk already; a damaged one is made again."""
+        self.pt = {name: self.pt.get(name, {}) for name in self.classes}
+        self.accepted = {name: [] for name in self.classes}
+        self.fits = {}
         for name in self.classes:
             for path in sorted((self.chunks / name).glob("[0-9]*.parquet")):
+                if int(path.stem) in self.pt[name]:
+                    continue
                 try:
                     self.pt[name][int(path.stem)] = read_table(path, (name,)).pt
                 except JetFileError as error:
@@ -279,8 +357,10 @@ class _Production:
         each = got / len(accepted) if got else FIRST_GUESS * events_per_chunk(self.settings)
         return len(accepted) + max(1, math.ceil((self.settings.per_class - got) / each))
 
-    def _next(self, running: Collection[tuple[int, str]]) -> tuple[int, str] | None:
-        """Choose the next chunk to make: the lowest number that is needed and not under way."""
+    def _next(
+        self, running: Collection[tuple[int, str]], part: int = 0, parts: int = 1
+    ) -> tuple[int, str] | None:
+        """Choose the next chunk to make: the lowest number of the part that is needed and not under way."""
         if self._complete():
             return None
         needed = {name: self._needed(name) for name in self.classes}
@@ -290,19 +370,23 @@ class _Production:
             (number, name)
             for name in self.classes
             for number in range(max(needed[name], common))
-            if number not in self.pt[name] and (number, name) not in running
+            if number % parts == part and number not in self.pt[name] and (number, name) not in running
         ]
         return min(missing) if missing else None
 
-    def _make_chunks(self, workers: Workers) -> Iterator[dict[str, int]]:
-        """Make chunks until there are enough jets; give the numbers of jets after each."""
+    def _make_chunks(
+        self,
+        workers: Workers,
+        choose: Callable[[Collection[tuple[int, str]]], tuple[int, str] | None],
+    ) -> Iterator[dict[str, int]]:
+        """Make chunks as long as one is chosen; give the numbers of jets after each."""
 
         def arguments(task: tuple[int, str]) -> tuple[Any, ...]:
             number, name = task
             path = self._path(name, number)
             return name, self.settings.seed, number, self.settings, path, self.pool
 
-        for (number, name), ended in finished_tasks(_make, self._next, arguments, workers):
+        for (number, name), ended in finished_tasks(_make, choose, arguments, workers):
             ended.result()
             self.pt[name][number] = read_table(self._path(name, number), (name,)).pt
             yield self._advance()

@@ -242,3 +242,39 @@ def test_a_full_disk_is_a_sentence(
     with pytest.raises(JetexpError, match=r"cannot be written: No space left on device\."):
         production.write_jets(pythia_jets, tmp_path / "sample")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_parts_made_by_several_processes_give_the_same_sample(tmp_path: Path) -> None:
+    settings = GenerationSettings(per_class=450, seed=11)
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    command = [sys.executable, "-m", "jetexp", "generate", "--per-class", "450", "--seed", "11"]
+    command += ["--jets-folder", str(together), "--workers", "1"]
+    parts = [
+        subprocess.Popen(
+            [*command, "--part", str(part), "2"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for part in range(2)
+    ]
+    told = [part.communicate()[0] for part in parts]
+    assert [part.returncode for part in parts] == [0, 0]
+    made = times(together)
+    numbers = sorted(Path(path).stem for path in made)
+    assert {"000000", "000001"} <= set(numbers)
+    # the parts share the chunks out, and what is still missing is made in the end
+    for part, text in enumerate(told):
+        mine = sum(int(number) % 2 == part for number in numbers)
+        assert f"Part {part} of 2: {mine} chunks of events made" in text
+    jets = load_jets(settings, ["QCD", "W"], together, workers=2)
+    assert made.items() <= times(together).items()
+    assert jets.fingerprint == load_jets(settings, ["QCD", "W"], alone, workers=2).fingerprint
+    # nothing is left to do
+    assert production.make_part(settings, ["QCD", "W"], together, 0, 2) == 0
+
+
+def test_a_part_that_there_is_not_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(JetexpError, match="There is no part 3 of 3: 0 to 2 would be right"):
+        production.make_part(GenerationSettings(per_class=10), ["QCD"], tmp_path, 3, 3)
+    assert not list(tmp_path.iterdir())
