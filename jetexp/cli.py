@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from jetexp.jets.settings import JetFileSettings
-    from jetexp.workers import Workers
 
 __all__ = ["jetexp", "main"]
 
@@ -201,8 +200,13 @@ def suite(
 
 @jetexp.command()
 @classes_option
-@click.option("--per-class", type=click.IntRange(min=1), default=10_000, show_default=True)
+@click.option("--per-class", type=click.IntRange(min=1), help="Jets of each class.  [default: 10000]")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option(
+    "--experiment",
+    type=click.Path(path_type=Path),
+    help="Make all the jets that the experiment of this file needs; its classes and seeds go first.",
+)
 @jets_folder_option
 @workers_option
 @dask_option
@@ -215,25 +219,31 @@ def suite(
 )
 def generate(
     classes: str,
-    per_class: int,
+    per_class: int | None,
     seed: int,
+    experiment: Path | None,
     jets_folder: Path,
     workers: int | None,
     dask: str | None,
     part: tuple[int, int] | None,
 ) -> None:
     """Make jets with Pythia 8 and FastJet, if they are not there yet."""
-    with _cluster(dask) as cluster:
-        if part is not None:
-            from jetexp.jets.production import make_part
-            from jetexp.jets.settings import GenerationSettings
+    from jetexp.experiment_file import override, read_experiment
+    from jetexp.jets.production import generated_jets, make_part
+    from jetexp.jets.settings import GenerationSettings
 
-            settings = GenerationSettings(per_class=per_class, seed=seed)
-            made = make_part(settings, _names(classes), jets_folder, *part, workers=cluster or workers)
-            click.echo(f"Part {part[0]} of {part[1]}: {made} chunks of events made, in {jets_folder}.")
-            return
-        jets = _generated(classes, per_class, seed, jets_folder, cluster or workers)
-    click.echo(f"{len(jets)} jets {jets.class_counts}, fingerprint {jets.fingerprint}, in {jets_folder}")
+    asked = [(GenerationSettings(per_class=per_class or 10_000, seed=seed), tuple(_names(classes)))]
+    if experiment is not None:
+        asked = override(read_experiment(experiment), per_class=per_class).generated()
+    with _cluster(dask) as cluster:
+        for settings, names in asked:
+            if part is not None:
+                made = make_part(settings, names, jets_folder, *part, workers=cluster or workers)
+                click.echo(f"Part {part[0]} of {part[1]}: {made} chunks of events made, in {jets_folder}.")
+                continue
+            jets = generated_jets(settings, names, jets_folder, workers=cluster or workers)
+            counts = jets.class_counts
+            click.echo(f"{len(jets)} jets {counts}, fingerprint {jets.fingerprint}, in {jets_folder}")
 
 
 @jetexp.command()
@@ -254,10 +264,11 @@ def export(
     workers: int | None,
 ) -> None:
     """Write jets, made if they are not there yet, in a public format."""
-    from jetexp.jets.load import default_ucl_name, export_ucl
+    from jetexp.jets.load import default_ucl_name, export_ucl, load_jets
     from jetexp.jets.settings import GenerationSettings
 
-    jets = _generated(classes, per_class, seed, jets_folder, workers)
+    settings = GenerationSettings(per_class=per_class, seed=seed)
+    jets = load_jets(settings, _names(classes), jets_folder, workers=workers)
     path = output or Path(default_ucl_name(GenerationSettings().pt_range, per_class))
     export_ucl(jets, path)
     click.echo(f"{len(jets)} jets {jets.class_counts} written to {path}")
@@ -455,14 +466,6 @@ def _jet_files(
     except ValidationError as error:
         reasons = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
         raise JetexpError(f"{', '.join(map(repr, files))}: {reasons}.") from None
-
-
-def _generated(classes: str, per_class: int, seed: int, folder: Path, workers: Workers | None) -> Any:
-    from jetexp.jets.load import load_jets
-    from jetexp.jets.settings import GenerationSettings
-
-    settings = GenerationSettings(per_class=per_class, seed=seed)
-    return load_jets(settings, _names(classes), folder, workers=workers)
 
 
 def _cluster(address: str | None) -> AbstractContextManager[Client | None]:

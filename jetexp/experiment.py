@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from jetexp.images import ImageSettings
-from jetexp.jets.settings import JetsSettings
+from jetexp.jets.settings import GenerationSettings, JetsSettings
 from jetexp.search_settings import SearchSettings
 from jetexp.settings import NAME, Settings
 from jetexp.tagger_fit import ReferenceSettings, TaggerFit
@@ -317,6 +317,24 @@ class Experiment(Settings):
                 "search": None,
             }
         )
+
+    def generated(self) -> list[tuple[GenerationSettings, tuple[str, ...]]]:
+        """Give the samples that have to be generated for the experiment and all its variants.
+
+        Returns
+        -------
+        list of tuple of GenerationSettings and tuple of str
+            Each sample once, with its classes; none where all jets are read from files.
+        """
+        found: list[tuple[GenerationSettings, tuple[str, ...]]] = []
+        for one in [self.variant(name) for name in self.variants] or [self]:
+            for settings in (one.jets, one.test):
+                if isinstance(settings, GenerationSettings):
+                    # what is selected and groomed afterwards is of the same sample
+                    whole = settings.model_copy(update={"select_pt": None, "soft_drop": None})
+                    if (whole, one.classes) not in found:
+                        found.append((whole, one.classes))
+        return found
 
     def content(self) -> dict[str, Any]:
         """Return the experiment as the keys and values of an experiment file."""
