@@ -67,7 +67,17 @@ def test_help_and_a_mistaken_experiment_load_nothing_heavy() -> None:
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = jetexp("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for command in ("run", "generate", "export", "compare", "promote", "rollback", "history", "score"):
+    for command in (
+        "run",
+        "work",
+        "generate",
+        "export",
+        "compare",
+        "promote",
+        "rollback",
+        "history",
+        "score",
+    ):
         assert command in done.stdout
 
 

@@ -250,3 +250,15 @@ def test_a_mass_window_among_three_classes_is_refused_before_anything_is_made(tm
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(ExperimentError, match="window: a mass window tells two classes apart, not 3"):
         read_experiment(path)
+
+
+def test_the_samples_that_an_experiment_needs_are_named_once_each() -> None:
+    def samples(name: str) -> list[tuple[int, int, float]]:
+        asked = override(read_experiment(Path("experiments") / f"{name}.yaml"), per_class=50).generated()
+        assert all(classes == ("QCD", "W") for _, classes in asked)
+        # what is groomed is the same sample as what is not
+        assert all(one.soft_drop is one.select_pt is None for one, _ in asked)
+        return [(one.per_class, one.seed, one.pileup) for one, _ in asked]
+
+    assert samples("w_vs_qcd") == [(50, 1, 0.0), (50, 4, 0.0)]
+    assert samples("pileup") == [(50, seed, pileup) for pileup in (0.0, 20.0, 60.0) for seed in (1, 4)]

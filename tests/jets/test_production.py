@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from jetexp.cli import jetexp
 from jetexp.errors import JetexpError
 from jetexp.jets import generate, production
 from jetexp.jets.clustering import Particles
@@ -278,3 +280,21 @@ def test_a_part_that_there_is_not_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(JetexpError, match="There is no part 3 of 3: 0 to 2 would be right"):
         production.make_part(GenerationSettings(per_class=10), ["QCD"], tmp_path, 3, 3)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_makes_the_samples_of_an_experiment(
+    jets_folder: Path, generation: GenerationSettings, pythia_jets: Jets, tmp_path: Path
+) -> None:
+    text = (Path(production.__file__).parents[2] / "experiments/w_vs_qcd.yaml").read_text()
+    path = tmp_path / "mine.yaml"
+    lines = [line for line in text.splitlines() if not line.startswith("test:")]
+    path.write_text("\n".join(lines).replace("seed: 1}", f"seed: {generation.seed}}}"))
+    command = ["generate", "--experiment", str(path), "--per-class", "300", "--jets-folder", str(jets_folder)]
+    before = times(jets_folder)
+    done = CliRunner().invoke(jetexp, command)
+    assert done.exit_code == 0, done.output
+    jets = load_jets(generation, ["QCD", "W"], jets_folder)
+    assert done.output.count("fingerprint") == done.output.count(jets.fingerprint) == 1
+    done = CliRunner().invoke(jetexp, [*command, "--part", "0", "2"])
+    assert done.output == f"Part 0 of 2: 0 chunks of events made, in {jets_folder}.\n"
+    assert times(jets_folder) == before
