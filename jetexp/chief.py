@@ -39,6 +39,7 @@ __all__ = [
     "Chief",
     "FinalFitTask",
     "Report",
+    "ReportError",
     "Task",
     "TrialTask",
     "plain",
@@ -156,6 +157,10 @@ class Report(BaseModel):
     kept: dict[str, Any] = {}
 
 
+class ReportError(ValueError):
+    """A report that cannot be a worker's of this version."""
+
+
 class Assignments(Protocol):
     """What a chief has to hand out."""
 
@@ -169,7 +174,7 @@ class Assignments(Protocol):
         """Look up what was recorded as finished just before a chief was killed."""
 
     def end(self, task: Task, report: Report) -> Report:
-        """Record how a task ended; it ends nowhere before this returns."""
+        """Record how a task ended; a report that says nonsense raises :class:`ReportError`."""
 
     def lose(self, task: Task) -> None:
         """Record that a task's worker is gone."""
@@ -236,10 +241,8 @@ class Chief:
 
     def __enter__(self) -> Chief:
         self._server = _listening(self.address, self._create, self._get, self._end)
-        logger.info(
-            "Waiting for workers: `jetexp work --chief %s` on this machine, or on others with its name.",
-            self.address,
-        )
+        port = self.address.rpartition(":")[2]
+        logger.info("Waiting for workers at %s: `jetexp work --chief HOST:%s`.", self.address, port)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -303,18 +306,19 @@ class Chief:
             serving = _Serving(self._folder / f"{name}.json", oracle, assignments, self._lease)
             while not serving.is_over():
                 began = time.monotonic()
-                try:
+                call = None
+                with contextlib.suppress(queue.Empty):
                     call = self._calls.get(timeout=POLL_SECONDS)
-                except queue.Empty:
-                    serving.waited(time.monotonic() - began)
-                    continue
-                serving.waited(time.monotonic() - began, more=not self._calls.empty())
-                if call.answer.set_running_or_notify_cancel():
+                serving.waited(time.monotonic() - began)
+                if call is not None and call.answer.set_running_or_notify_cancel():
                     try:
                         call.answer.set_result(serving.answer(call.what, call.argument))
                     except BaseException as error:
                         call.answer.set_exception(error)
                         raise
+                if self._calls.empty():
+                    # whoever gave a sign of life has been heard
+                    serving.take_back()
             return dict(sorted(serving.state.reports.items()))
 
     def _ask(self, what: Literal["create", "get", "end"], argument: Any) -> Any:
@@ -419,12 +423,13 @@ class _Serving:
             return False
         return self._stopped or bool(oracle.max_trials and len(oracle.trials) >= oracle.max_trials)
 
-    def waited(self, seconds: float, *, more: bool = False) -> None:
-        """Let leases run, and take the trials of those that have run out, once all calls are heard."""
+    def waited(self, seconds: float) -> None:
+        """Let leases run for the time in which the chief listened."""
         for lease in self.state.leases.values():
             lease.left -= seconds
-        if more:
-            return
+
+    def take_back(self) -> None:
+        """Take the trials of those whose lease has run out."""
         for trial_id, lease in list(self.state.leases.items()):
             if lease.left < 0:
                 self._lose(trial_id, f"its worker {lease.worker} is gone")
@@ -478,7 +483,12 @@ class _Serving:
         elif report.outcome == "given back":
             self._lose(trial_id, report.reason)
         else:
-            self._complete(trial_id, self._assignments.end(lease.task, report))
+            try:
+                ended = self._assignments.end(lease.task, report)
+            except ReportError as error:
+                self._lose(trial_id, str(error))
+            else:
+                self._complete(trial_id, ended)
         return True
 
     def _lose(self, trial_id: str, reason: str) -> None:

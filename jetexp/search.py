@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
-from jetexp.chief import Chief, Report, Task, TrialTask, plain, quiet_tuner, tell
+from jetexp.chief import Chief, Report, ReportError, Task, TrialTask, plain, quiet_tuner, tell
 from jetexp.console import progress as console_progress
 from jetexp.errors import JetexpError, SurroundingsError
 from jetexp.experiment import Experiment
@@ -117,6 +118,9 @@ class SearchResult:
         """Rebuild a result from what ``to_dict`` gave, read from JSON."""
         trials = tuple(Trial(**trial) for trial in content["trials"])
         return cls(**{**content, "trials": trials})
+
+
+TRIAL = TypeAdapter(Trial)
 
 
 def search(
@@ -254,7 +258,10 @@ class _TrialsOfWorkers:
 
     def end(self, task: Task, report: Report) -> Report:
         """Record how a trial ended."""
-        done = Trial(**report.kept)
+        try:
+            done = TRIAL.validate_python(report.kept)
+        except ValidationError as error:
+            raise ReportError(f"the report of {task.name} cannot be read: {error}") from error
         child = self.recorder.child_of_worker(task.name, task.run_id, report.model_uri)
         if report.outcome == "finished":
             with self.recorder.ending(child):

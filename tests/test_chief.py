@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import keras_tuner
 import pytest
 
-from jetexp.chief import TRIES, Chief, Report, TrialTask
+from jetexp.chief import TRIES, Chief, Report, ReportError, TrialTask
 from jetexp.errors import JetexpError
 from jetexp.worker import _Calls
 
@@ -181,6 +181,23 @@ def test_an_end_may_be_told_twice(tmp_path):
         calls.end(trial_id, report(task))
         finish(calls)
     assert [event for event, _ in toy.events] == ["begin", "end"] * 2
+
+
+def test_a_report_that_says_nonsense_is_a_lost_worker(tmp_path):
+    toy = Toy()
+
+    def end(task, told):
+        if told.kept:
+            raise ReportError("nonsense")
+        return told
+
+    toy.end = end
+    with Served(tmp_path, toy, lease=30.0, trials=1) as served, worker() as calls:
+        trial_id, task = calls.next_task()
+        calls.end(trial_id, report(task, kept={"objective": "much"}))
+        assert finish(calls) == ["0"]
+    assert [event for event, _ in toy.events] == ["begin", "lose", "begin"]
+    assert served.reports["0"].kept == {}
 
 
 def test_a_trial_that_loses_worker_after_worker_is_given_up(tmp_path):
