@@ -18,7 +18,7 @@ def test_conda_pins_every_direct_dependency_within_the_ranges_of_pyproject() -> 
     assert conda["dependencies"][0] == "python=3.11"
     pins = {}
     for line in conda["dependencies"][-1]["pip"]:
-        name, version = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line).groups()
+        name, version = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)(?:; .*)?", line).groups()
         pins[canonicalize_name(name)] = version
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     ranges = {}
