@@ -49,7 +49,8 @@ def postgresql() -> Iterator[tuple[str, int]]:
             *("psql", "--quiet", "--set", "ON_ERROR_STOP=1", *connection),
             text=f"create role mlflow login password '{password}'; create database mlflow owner mlflow;"
             " create database mlflow_users owner mlflow; create database restored owner mlflow;"
-            " create database restored_users owner mlflow;",
+            " create database restored_users owner mlflow; create database adopted owner mlflow;"
+            " create database adopted_users owner mlflow;",
         )
         yield password, port
     finally:

@@ -12,13 +12,15 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.server.auth.client import AuthServiceClient
+from registered import log, tagger
 from servers import post, serve
-from team import postgresql, settings_of, team_server
+from team import TeamServer, postgresql, settings_of, team_server
 
 ROOT = Path(__file__).parent.parent
 NAME = "w-vs-qcd"
@@ -149,8 +151,9 @@ def content(client):
             one.info.run_id: (one.info.status, one.data.params, one.data.metrics, one.data.tags)
             for one in runs
         },
-        "models": {one.name: one.aliases for one in models},
-        "versions": {one.version: (one.run_id, one.tags, one.description) for one in versions},
+        # a number or a text, by the kind of store
+        "models": {one.name: {key: str(value) for key, value in one.aliases.items()} for one in models},
+        "versions": {str(one.version): (one.run_id, one.tags, one.description) for one in versions},
         "logged": sorted(one.model_id for one in client.search_logged_models(experiments)),
     }
 
@@ -257,3 +260,48 @@ def test_a_backup_holds_all_of_it_and_its_champion_serves(server, passwords, job
         status, answer = post(port, json.dumps({"dataframe_split": table}).encode())
     assert status == 200
     assert len(answer["predictions"]) == 1
+
+
+def test_a_personal_store_moves_in_whole(database, mlflow_store, tmp_path):
+    recorder = log(tagger(noise=1))
+    mine = MlflowClient()
+    mine.create_registered_model(NAME)
+    mine.create_model_version(NAME, recorder.model_uri, run_id=recorder.run_id)
+    mine.set_registered_model_alias(NAME, "champion", "1")
+    before = content(mine)
+    (experiment,) = (one for one in mine.search_experiments() if one.experiment_id != "0")
+    files = checksums(urlsplit(experiment.artifact_location).path)
+    mlflow.set_tracking_uri(None)
+
+    folder = tmp_path / "adopted"
+    settings = settings_of(folder, *database, database="adopted", users="adopted_users")
+    store = str(mlflow_store / "mlflow.db")
+    folder.mkdir()
+    one = TeamServer(folder, settings)
+    refused = one.call("adopt", store)
+    assert refused.returncode == 2
+    assert "start the server once" in refused.stderr
+    with team_server(folder, settings):
+        pass
+    moved = one.call("adopt", store)
+    assert moved.returncode == 0, moved.stderr
+    assert checksums(folder / "artifacts" / experiment.experiment_id) == files != {}
+    refused = one.call("adopt", store)
+    assert refused.returncode == 2
+    assert "holds runs and registered_models already" in refused.stderr
+    administrator = "admin", settings["MLFLOW_AUTH_ADMIN_PASSWORD"]
+    with team_server(folder, settings) as server, acting(server, *administrator) as client:
+        assert content(client) == before
+        found = {}
+        for address in (f"runs:/{recorder.run_id}", f"models:/{NAME}@champion"):
+            place = tmp_path / address.split(":")[0]
+            place.mkdir()
+            mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(place))
+            found |= checksums(place)
+        assert found
+        assert set(found.values()) <= set(files.values())
+        # numbers go on where they stood
+        assert int(client.create_experiment("next")) > int(experiment.experiment_id)
+        with mlflow.start_run(experiment_id=experiment.experiment_id) as run:
+            mlflow.log_text("new", "new.txt")
+        assert (folder / "artifacts" / experiment.experiment_id / run.info.run_id).is_dir()
