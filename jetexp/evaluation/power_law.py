@@ -13,6 +13,9 @@ from jetexp.evaluation.record import Curve, Float, Record
 
 __all__ = ["PowerLaw", "PowerLawCurve", "fit_power_law"]
 
+# points that lie so far from a fit, or farther, do not follow it
+IMPROBABLE = 0.001
+
 
 @dataclass(frozen=True, eq=False)
 class PowerLawCurve(Curve):
@@ -82,6 +85,11 @@ class PowerLaw(Record):
     def chi2_p_value(self) -> float | None:
         """How often points that do follow a power law lie as far from the fit; None for two points."""
         return None if self.chi2 is None else float(chdtrc(self.ndf, self.chi2))
+
+    @property
+    def holds(self) -> bool:
+        """Whether the points may well follow a power law: by chi2, but for one case in a thousand."""
+        return self.chi2_p_value is None or self.chi2_p_value > IMPROBABLE
 
     def at(self, jets: npt.ArrayLike) -> PowerLawCurve:
         """Compute the fit, with its error, at some numbers of jets, seen or not.

@@ -40,7 +40,7 @@ def power_laws(
     -------
     Figure
         Points with their statistical (thick) and total errors (thin); fits with their 68 % bands,
-        dashed where there are no points.
+        dashed where there are no points. Points that follow no power law go without.
 
     Raises
     ------
@@ -53,8 +53,13 @@ def power_laws(
     lowest, highest, ends = [], [], []
     for index, (name, law) in enumerate(laws.items()):
         first, last = float(law.jets.min()), float(law.jets.max())
-        end = max(last, until or last)
+        end = max(last, until or last) if law.holds else last
         ends += [first, end]
+        lowest += [*(law.rejection - law.error)]
+        highest += [*(law.rejection + law.error)]
+        _points(axes, law, index, name)
+        if not law.holds:
+            continue
         band = law.at(np.geomspace(first, end, 200))
         axes.fill_between(band.jets, band.low, band.high, color=class_colour(index), alpha=0.2, linewidth=0)
         seen = law.at(np.geomspace(first, last, 100))
@@ -62,9 +67,8 @@ def power_laws(
         if end > last:
             beyond = law.at(np.geomspace(last, end, 50))
             axes.plot(beyond.jets, beyond.rejection, "--", color=class_colour(index), linewidth=1)
-        _points(axes, law, index, name)
-        lowest += [*(law.rejection - law.error), band.low.min()]
-        highest += [*(law.rejection + law.error), band.high.max()]
+        lowest.append(band.low.min())
+        highest.append(band.high.max())
     low, high = max(min(lowest), 0.5), max(highest)
     logarithmic(axes, "x", min(ends), max(ends))
     logarithmic(axes, "y", low, high)
@@ -80,7 +84,12 @@ def power_laws(
 
 
 def _points(axes: Axes, law: PowerLaw, index: int, name: str) -> None:
-    label = rf"{shortened(name)}: $\propto n^b$, $b$ = {law.exponent:.3f} ± {law.exponent_error:.3f}"
+    what = (
+        rf"$\propto n^b$, $b$ = {law.exponent:.3f} ± {law.exponent_error:.3f}"
+        if law.holds
+        else "no power law"
+    )
+    label = f"{shortened(name)}: {what}"
     if law.chi2 is not None:
         label += rf", $\chi^2$/ndf = {law.chi2:.1f}/{law.ndf}"
     colour = class_colour(index)

@@ -155,6 +155,18 @@ def test_power_laws_go_through_their_points_and_beyond():
         power_laws({})
 
 
+def test_points_that_follow_no_power_law_get_no_line():
+    bent = fit_power_law([1e3, 1e4, 1e5, 1e6], [10, 100, 150, 200], [1, 5, 8, 10])
+    straight = fit_power_law([1e3, 1e4, 1e5, 1e6], [10, 20, 40, 80], [1, 2, 4, 8])
+    assert (bent.holds, straight.holds) == (False, True)
+    figure = rendered(power_laws({"bent": bent, "straight": straight}, until=1e7))
+    (axes,) = figure.axes
+    assert len([line for line in axes.lines if len(line.get_xdata()) > 4]) == 2
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts[0].startswith("bent: no power law")
+    assert texts[1].startswith(r"straight: $\propto n^b$, $b$ = 0.301")
+
+
 def test_variants_stand_from_top_to_bottom_with_both_errors():
     rows = {
         "_base": seed_measurement(30.0, 2.0, 1.5),
