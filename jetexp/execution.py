@@ -8,7 +8,6 @@ import logging
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from jetexp import __version__
 from jetexp.errors import JetexpError
 from jetexp.experiment import Experiment
 from jetexp.files import whole_file
-from jetexp.fit_store import CODE_OF_KIND, FitStore, code_key
+from jetexp.fit_store import CODE_OF_KIND, FitStore, code_key, software
 from jetexp.mlflow_store import StoreError, delivered, masked
 from jetexp.outbox import Outbox
 from jetexp.parts import JetParts
@@ -288,8 +287,7 @@ def execution_key(experiment: Experiment, jets: Mapping[str, JetParts]) -> str:
         "experiment": experiment.content(),
         "jets": parts,
         "code": [code_key(kind) for kind in kinds],
-        "versions": {"jetexp": __version__}
-        | {name: version(name) for name in ("keras", "keras-tuner", "tensorflow")},
+        "versions": {"jetexp": __version__} | software(),
         "store": masked(mlflow.get_tracking_uri()),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from jetexp.jets.sample import Jets
 
-__all__ = ["FitStore", "code_key", "fit_key", "search_key"]
+__all__ = ["FitStore", "code_key", "fit_key", "search_key", "software"]
 
 logger = logging.getLogger(__name__)
 
@@ -108,9 +108,24 @@ def search_key(experiment: Experiment, train: Jets, validation: Jets) -> str:
 
 
 def _digest(content: Mapping[str, Any], kind: str) -> str:
-    versions = {name: version(name) for name in ("keras", "keras-tuner", "tensorflow")}
-    text = json.dumps({**content, "versions": versions, "code": code_key(kind)}, sort_keys=True)
+    text = json.dumps({**content, "versions": software(), "code": code_key(kind)}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def software() -> dict[str, str]:
+    """Say which software fits and searches depend on.
+
+    Returns
+    -------
+    dict of str to str
+        Versions by name; another backend of Keras than TensorFlow among them.
+    """
+    import keras
+
+    names = ["keras", "keras-tuner", "tensorflow"]
+    if (backend := keras.backend.backend()) != "tensorflow":
+        names.append(backend)
+    return {name: version(name) for name in names}
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,15 +53,30 @@ def _gradient(network: keras.Model, batch: Inputs, signal: int) -> npt.NDArray[n
     """Differentiate the log-odds of signal by the images, shape (N, rows, columns, channels)."""
     import keras
 
-    if keras.backend.backend() != "tensorflow":
-        raise NotImplementedError(f"gradients by the image are not there for {keras.backend.backend()}")
-    # Keras itself has no gradient by an input
-    import tensorflow as tf
+    ops = keras.ops
+    tensors = {name: ops.convert_to_tensor(values) for name, values in batch.items()}
 
-    tensors = {name: tf.convert_to_tensor(values) for name, values in batch.items()}
-    image = tensors["image"]
-    with tf.GradientTape() as tape:
-        tape.watch(image)
+    def decided(image: Any) -> Any:
         score = network({**tensors, "image": image}, training=False)[:, signal]
-        value = keras.ops.log(score + SMALLEST_PROBABILITY) - keras.ops.log(1 - score + SMALLEST_PROBABILITY)
-    return np.asarray(tape.gradient(value, image))
+        # of all jets: none's depends on another's image
+        return ops.sum(ops.log(score + SMALLEST_PROBABILITY) - ops.log(1 - score + SMALLEST_PROBABILITY))
+
+    # Keras itself has no gradient by an input
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        image = tensors["image"]
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            value = decided(image)
+        return np.asarray(tape.gradient(value, image))
+    if backend == "jax":
+        import jax
+
+        return np.asarray(jax.grad(decided)(tensors["image"]))
+    if backend == "torch":
+        image = tensors["image"].requires_grad_()
+        decided(image).backward()
+        return np.asarray(image.grad.cpu())
+    raise NotImplementedError(f"gradients by the image are not there for {backend}")
