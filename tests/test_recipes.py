@@ -116,6 +116,7 @@ def test_condor_reads_the_submit_files(tmp_path: Path) -> None:
         htcondor2.Submit("executable = a\nargumnts\nqueue")
 
 
+@pytest.mark.slow
 def test_the_script_that_condor_calls_brings_a_worker_to_its_chief(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "jetexp").symlink_to(DEPLOY.parent / "jetexp")
