@@ -86,6 +86,7 @@ class Worker:
         self._jets_folder = jets_folder
         self._processes = processes
         self._patience = patience
+        self._scratch: Path | None = None
         # the jets of one execution, and the inputs of one search
         self._jets = lru_cache(maxsize=1)(self._load_jets)
         self._parts = lru_cache(maxsize=1)(self._make_parts)
@@ -105,8 +106,7 @@ class Worker:
         """
         check_reachable()
         made = 0
-        with self._calls, scratch_folder(self._jets_folder) as scratch:
-            self._scratch = scratch
+        with self._calls, scratch_folder(self._jets_folder) as self._scratch:
             while (given := self._calls.next_task()) is not None:
                 trial_id, task = given
                 try:

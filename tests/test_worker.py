@@ -180,7 +180,6 @@ def test_a_worker_with_other_jets_or_other_code_refuses(tmp_path, experiment):
         number=0,
     )
     one = Worker(ADDRESS, jets_folder=tmp_path / "jets", processes=1)
-    one._scratch = tmp_path
     with pytest.raises(JetexpError, match=r"train part of toy has the fingerprint .* and 0 on the chief's"):
         one._fit(task, other, None)
 
