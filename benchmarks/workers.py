@@ -19,7 +19,7 @@ import mlflow
 import numpy as np
 from default_network import ROOT
 
-from jetexp.chief import Chief, Report, Task, TrialTask
+from jetexp.chief import Chief
 from jetexp.execution import open_execution
 from jetexp.experiment import Experiment
 from jetexp.images import ImageSettings
@@ -30,6 +30,7 @@ from jetexp.recorder import MlflowRecorder
 from jetexp.search import Trial, search_on_workers
 from jetexp.search_settings import Range, SearchSettings
 from jetexp.taggers.settings import CnnSettings, TrainingSettings
+from jetexp.tasks import Report, Task, TrialTask
 from jetexp.tracking import open_parent
 from jetexp.worker import Worker
 

@@ -11,46 +11,28 @@ import contextlib
 import logging
 import queue
 import time
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jetexp.errors import JetexpError
 from jetexp.files import whole_file
+from jetexp.tasks import REPORT, TASK, Assignments, FinalFitTask, Report, ReportError, TrialTask
+from jetexp.tuner import at_home, plain, quiet_tuner, tell
 
 if TYPE_CHECKING:
     import grpc
     from keras_tuner import Oracle
     from keras_tuner.engine.trial import Trial as OracleTrial
 
-__all__ = [
-    "REPORT",
-    "TASK",
-    "TASKS",
-    "Assignments",
-    "Chief",
-    "FinalFitTask",
-    "Report",
-    "ReportError",
-    "Task",
-    "TrialTask",
-    "plain",
-    "quiet_tuner",
-    "tell",
-]
+__all__ = ["Chief"]
 
 logger = logging.getLogger(__name__)
 
-# entries among the values of a trial, as KerasTuner's own ("tuner/epochs") are
-TASK, REPORT = "jetexp/task", "jetexp/report"
 # seconds without a sign of life after which a worker's trial is given to another
 LEASE_SECONDS = 30.0
 # workers that may be lost over one trial
@@ -60,127 +42,6 @@ ANSWER_TIME, FAREWELL_TIME = 20.0, 10.0
 POLL_SECONDS = 0.5
 THREADS = 32
 MAXIMUM_STATE = 500_000_000
-
-
-class Task(BaseModel):
-    """What a worker is given.
-
-    Attributes
-    ----------
-    name, run_id, experiment_id : str
-        The child run, which is open.
-    experiment : dict
-        The keys and values of the experiment file, with everything that was overridden or found.
-    train, validation : str
-        Fingerprints of the jets.
-    key : str
-        All that the work depends on, code and versions too; see :mod:`jetexp.fit_store`.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    run_id: str
-    experiment_id: str
-    experiment: dict[str, Any]
-    train: str
-    validation: str
-    key: str
-
-
-class TrialTask(Task):
-    """A trial of a search.
-
-    Attributes
-    ----------
-    values : dict
-        Hyperparameters to be tried.
-    epochs : int
-        Epochs at most.
-    """
-
-    kind: Literal["trial"] = "trial"
-    values: dict[str, Any]
-    epochs: int
-
-
-class FinalFitTask(Task):
-    """A final fit of a network.
-
-    Attributes
-    ----------
-    tagger : str
-        Its name in the experiment.
-    number : int
-        Of the seed, from 0.
-    """
-
-    kind: Literal["fit"] = "fit"
-    tagger: str
-    number: int
-
-
-TASKS: TypeAdapter[TrialTask | FinalFitTask] = TypeAdapter(
-    Annotated[TrialTask | FinalFitTask, Field(discriminator="kind")]
-)
-
-
-class Report(BaseModel):
-    """What a worker tells at the end.
-
-    Attributes
-    ----------
-    run_id : str
-        The child run.
-    worker : str
-        Who tells it.
-    outcome : {"finished", "failed", "given back"}
-        A trial that is given back is tried elsewhere.
-    reason : str
-        Why it failed or is given back.
-    objective : float, optional
-        What it reached.
-    model_uri : str, optional
-        Where its model is.
-    kept : dict
-        What shall be known of it later.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    run_id: str
-    worker: str = ""
-    outcome: Literal["finished", "failed", "given back"]
-    reason: str = ""
-    objective: FiniteFloat | None = None
-    model_uri: str | None = None
-    kept: dict[str, Any] = {}
-
-
-class ReportError(ValueError):
-    """A report that cannot be a worker's of this version."""
-
-
-class Assignments(Protocol):
-    """What a chief has to hand out."""
-
-    def ready(self) -> bool:
-        """Say whether something may be begun now."""
-
-    def begin(self, trial_id: str, values: dict[str, Any], worker: str) -> Task | Report:
-        """Open the run of what an oracle asks for; a report, if it was finished earlier."""
-
-    def finished_earlier(self, task: Task) -> Report | None:
-        """Look up what was recorded as finished just before a chief was killed."""
-
-    def end(self, task: Task, report: Report) -> Report:
-        """Record how a task ended; a report that says nonsense raises :class:`ReportError`."""
-
-    def lose(self, task: Task) -> None:
-        """Record that a task's worker is gone."""
-
-    def give_up(self, task: Task, reason: str) -> Report:
-        """Record that nobody can do a task."""
 
 
 class _Lease(BaseModel):
@@ -302,7 +163,7 @@ class Chief:
         """
         if self._folder is None:
             raise ValueError("the chief was not told where to keep its state")
-        with quiet_tuner(), _at_home(oracle):
+        with quiet_tuner(), at_home(oracle):
             serving = _Serving(self._folder / f"{name}.json", oracle, assignments, self._lease)
             while not serving.is_over():
                 began = time.monotonic()
@@ -561,61 +422,3 @@ def _listening(address: str, create: Callable, get: Callable, end: Callable) -> 
         ) from error
     server.start()
     return server
-
-
-@contextmanager
-def _at_home(oracle: Oracle) -> Iterator[None]:
-    """Give an oracle a temporary folder for files that nobody reads."""
-    with TemporaryDirectory(prefix="jetexp-oracle-") as folder:
-        oracle.verbose = 0
-        oracle._set_project_dir(folder, "keras_tuner")
-        yield
-
-
-def tell(oracle: Oracle, trial: OracleTrial, objective: float | None, reason: str) -> None:
-    """Tell an oracle how a trial ended.
-
-    Parameters
-    ----------
-    oracle : keras_tuner.Oracle
-        Which gave it out.
-    trial : keras_tuner trial
-        As it gave it.
-    objective : float or None
-        What was reached; None where it failed.
-    reason : str
-        Why it failed.
-    """
-    if objective is not None:
-        oracle.update_trial(trial.trial_id, {oracle.objective.name: objective})
-    trial.status = "FAILED" if objective is None else "COMPLETED"
-    trial.message = reason or None
-    oracle.end_trial(trial)
-
-
-def plain(value: Any) -> Any:
-    """Turn NumPy's numbers, which some oracles give, into Python's.
-
-    Parameters
-    ----------
-    value : object
-        Any.
-
-    Returns
-    -------
-    object
-        The same value.
-    """
-    return value.item() if isinstance(value, np.generic) else value
-
-
-@contextmanager
-def quiet_tuner() -> Iterator[None]:
-    """Hide KerasTuner's use of deprecated functions, and what its oracle finds hard to fit in few points."""
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for name in ("currentThread", "getName"):
-            warnings.filterwarnings("ignore", rf"{name}\(\) is deprecated", DeprecationWarning)
-        yield

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from jetexp.chief import Chief, FinalFitTask, Report, Task
+from jetexp.chief import Chief
 from jetexp.console import progress
 from jetexp.errors import JetexpError
 from jetexp.fit_store import FitStore
@@ -21,6 +21,7 @@ from jetexp.mlflow_store import delivered
 from jetexp.recorder import ChildRun, MlflowRecorder
 from jetexp.tagger_fit import TaggerFit
 from jetexp.taggers.catalogue import input_settings
+from jetexp.tasks import FinalFitTask, Report, Task
 from jetexp.training import History, devices, network_summary, predict
 from jetexp.workers import cores, finished_tasks
 

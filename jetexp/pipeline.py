@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -318,11 +317,8 @@ def _new_search(shared: TaggerFits) -> SearchResult:
     def judge_trial(child: Recorder, network: keras.Model, scores: Float) -> None:
         record_trial(experiment, child, network, scores, parts.validation.label)
 
-    with tempfile.TemporaryDirectory(prefix="jetexp-search-") as folder:
-        before = shared.parent.outbox.payload_bytes
-        found = search(
-            experiment, parts, recorder=shared.parent, folder=Path(folder), on_trial_end=judge_trial
-        )
+    before = shared.parent.outbox.payload_bytes
+    found = search(experiment, parts, recorder=shared.parent, on_trial_end=judge_trial)
     taken = shared.parent.outbox.payload_bytes - before
     logger.info("Models and figures of the trials take %.1f MB in MLflow.", taken / 1e6)
     return found

@@ -6,14 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from jetexp.chief import Chief, Report, ReportError, Task, TrialTask, plain, quiet_tuner, tell
+from jetexp.chief import Chief
 from jetexp.console import progress as console_progress
 from jetexp.errors import JetexpError, SurroundingsError
 from jetexp.experiment import Experiment
@@ -23,7 +22,9 @@ from jetexp.recorder_protocol import Recorder
 from jetexp.search_settings import Choices, SearchSettings
 from jetexp.taggers.catalogue import build_network
 from jetexp.taggers.settings import TrainingSettings
+from jetexp.tasks import Report, ReportError, Task, TrialTask
 from jetexp.training import Parts, fit, predict
+from jetexp.tuner import at_home, plain, quiet_tuner, tell
 
 if TYPE_CHECKING:
     import keras
@@ -128,7 +129,6 @@ def search(
     parts: Parts,
     *,
     recorder: Recorder,
-    folder: Path,
     on_trial_end: OnTrialEnd | None = None,
 ) -> SearchResult:
     """Search for the best hyperparameters, every trial a child run.
@@ -144,9 +144,6 @@ def search(
         Jets to fit to and to be judged by.
     recorder : Recorder
         Of the parent run; each trial opens a child ``trial-00``, ``trial-01``, ...
-    folder : Path
-        Where KerasTuner keeps its files; must be empty or not there yet, as it would take up
-        whatever search it finds.
     on_trial_end : callable, optional
         Called inside each trial's child run with its recorder, the trained network, and the
         scores of the validation jets, shape (N, classes).
@@ -159,13 +156,11 @@ def search(
     Raises
     ------
     JetexpError
-        If every trial failed, or ``folder`` is not empty.
+        If every trial failed.
     """
     settings = experiment.search
     if settings is None:
         raise ValueError(f"experiment {experiment.name} has no search")
-    if folder.exists() and any(folder.iterdir()):
-        raise JetexpError(f"The search folder {folder} is not empty: an empty or a new one would be right.")
     trials: list[Trial] = []
     with quiet_tuner(), console_progress() as display:
         bar = display.add_task("search", total=settings.trials, rate="")
@@ -176,8 +171,7 @@ def search(
             display.update(bar, advance=1)
             return trials[-1]
 
-        oracle = _oracle(experiment, settings)
-        _run_trials(oracle, folder, settings, run)
+        _run_trials(_oracle(experiment, settings), settings, run)
     return _result(trials, settings)
 
 
@@ -464,19 +458,16 @@ def _oracle(experiment: Experiment, settings: SearchSettings) -> Oracle:
 
 
 def _run_trials(
-    oracle: Oracle, folder: Path, settings: SearchSettings, run: Callable[[dict[str, Any], int], Trial]
+    oracle: Oracle, settings: SearchSettings, run: Callable[[dict[str, Any], int], Trial]
 ) -> None:
     """Run the trials that the oracle asks for, and tell it what they reached.
 
     This loop takes the place of KerasTuner's own, which swallows exceptions and prints them.
     """
-    from keras_tuner.engine.base_tuner import BaseTuner
-
-    oracle.verbose = 0
-    BaseTuner(oracle, directory=str(folder), project_name="keras_tuner")  # tells the oracle its folder
-    while (trial := oracle.create_trial("jetexp")).status == "RUNNING":
-        done = run(*_asked(trial.hyperparameters.values, settings))
-        tell(oracle, trial, done.objective, done.reason)
+    with at_home(oracle):
+        while (trial := oracle.create_trial("jetexp")).status == "RUNNING":
+            done = run(*_asked(trial.hyperparameters.values, settings))
+            tell(oracle, trial, done.objective, done.reason)
 
 
 def _asked(values: Mapping[str, Any], settings: SearchSettings) -> tuple[dict[str, Any], int]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from pydantic import ValidationError
 
-from jetexp.chief import ANSWER_TIME, REPORT, TASK, TASKS, FinalFitTask, Report, Task, TrialTask
+from jetexp.chief import ANSWER_TIME
 from jetexp.console import progress
 from jetexp.errors import JetexpError, SurroundingsError
 from jetexp.experiment import Experiment
@@ -38,6 +38,7 @@ from jetexp.recorder_protocol import NullRecorder, Recorder
 from jetexp.recording import record_trial, served_settings
 from jetexp.search import TrialRunner
 from jetexp.taggers.catalogue import input_settings
+from jetexp.tasks import REPORT, TASK, TASKS, FinalFitTask, Report, Task, TrialTask
 from jetexp.training import Parts
 
 if TYPE_CHECKING:
@@ -280,6 +281,8 @@ class _ParentOf(NullRecorder):
         """Give the run; the chief ends it."""
         try:
             yield self._child
+        except TakenAwayError:
+            raise
         except Exception as error:
             self._child.text("traceback.txt", masked("".join(traceback.format_exception(error))))
             raise

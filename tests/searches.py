@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from toys import toy_jets, toy_parts
@@ -61,7 +60,6 @@ def execute(folder: Path, stop_in: str = "", fresh: bool = False, asked: Experim
                 asked,
                 PARTS,
                 recorder=parent,
-                folder=folder / f"tuner-{time.time_ns()}",
                 on_trial_end=on_trial_end,
             )
     except KeyboardInterrupt:

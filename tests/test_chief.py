@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import keras_tuner
 import pytest
 
-from jetexp.chief import TRIES, Chief, Report, ReportError, TrialTask
+from jetexp.chief import TRIES, Chief
 from jetexp.errors import JetexpError
+from jetexp.tasks import Report, ReportError, TrialTask
 from jetexp.worker import _Calls
 
 ADDRESS = "127.0.0.1:8741"

@@ -70,22 +70,20 @@ def parts():
     return toy_parts(200, 100)
 
 
-def run(parts, folder, on_trial_end=None, recorder=None, **settings) -> tuple[SearchResult, Children]:
+def run(parts, on_trial_end=None, recorder=None, **settings) -> tuple[SearchResult, Children]:
     recorder = Children() if recorder is None else recorder
-    result = search(
-        experiment(**settings), parts, recorder=recorder, folder=folder, on_trial_end=on_trial_end
-    )
+    result = search(experiment(**settings), parts, recorder=recorder, on_trial_end=on_trial_end)
     return result, recorder
 
 
 @pytest.fixture(scope="module")
-def searched(parts, tmp_path_factory):
+def searched(parts):
     seen = []
 
     def on_trial_end(child, network, scores):
         seen.append((child, network.count_params(), scores.shape))
 
-    result, recorder = run(parts, tmp_path_factory.mktemp("search"), on_trial_end, epochs=2)
+    result, recorder = run(parts, on_trial_end, epochs=2)
     return result, recorder, seen
 
 
@@ -107,8 +105,8 @@ def test_every_trial_is_a_child_with_parameters_metrics_and_scores(searched):
     assert (result.best_trial, result.best) == (best.name, best.hyperparameters)
 
 
-def test_the_same_seed_gives_the_same_trials(searched, parts, tmp_path):
-    again, _ = run(parts, tmp_path, epochs=2)
+def test_the_same_seed_gives_the_same_trials(searched, parts):
+    again, _ = run(parts, epochs=2)
 
     def values(result):
         return [(trial.hyperparameters, trial.objective) for trial in result.trials]
@@ -117,8 +115,8 @@ def test_the_same_seed_gives_the_same_trials(searched, parts, tmp_path):
 
 
 @pytest.mark.parametrize(("method", "epochs"), [("bayesian", 1), ("hyperband", 2)])
-def test_other_methods(parts, tmp_path, method, epochs):
-    result, _ = run(parts, tmp_path, method=method, epochs=epochs)
+def test_other_methods(parts, method, epochs):
+    result, _ = run(parts, method=method, epochs=epochs)
     assert 1 < len(result.trials) <= 3
     for trial in result.trials:
         assert all(type(value) in (int, float, str) for value in trial.hyperparameters.values())
@@ -127,12 +125,10 @@ def test_other_methods(parts, tmp_path, method, epochs):
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="elsewhere the system kills the process")
-def test_a_network_too_wide_for_the_memory_is_a_failed_trial_and_the_search_goes_on(
-    parts, tmp_path, monkeypatch
-):
+def test_a_network_too_wide_for_the_memory_is_a_failed_trial_and_the_search_goes_on(parts, monkeypatch):
     monkeypatch.setattr(memory_limit, "available_memory", lambda: 100_000_000)
     space = {"width": Choices(choices=(1024, 4))}
-    result, recorder = run(parts, tmp_path, trials=2, space=space)
+    result, recorder = run(parts, trials=2, space=space)
     failed = next(trial for trial in result.trials if trial.status == "failed")
     assert failed.hyperparameters == {"width": 1024}
     assert "OOM when allocating" in failed.reason or "MemoryError" in failed.reason
@@ -140,25 +136,25 @@ def test_a_network_too_wide_for_the_memory_is_a_failed_trial_and_the_search_goes
     assert result.best == {"width": 4}
 
 
-def test_the_loss_is_minimised(parts, tmp_path):
+def test_the_loss_is_minimised(parts):
     space = {"learning_rate": Choices(choices=(1e-6, 1e-2))}
-    result, _ = run(parts, tmp_path, objective="val_loss", trials=2, space=space)
+    result, _ = run(parts, objective="val_loss", trials=2, space=space)
     assert result.objective == "val_loss"
     assert result.best == {"learning_rate": 1e-2}
 
 
-def test_a_best_value_at_the_edge_of_the_space_is_told_and_kept(parts, tmp_path):
+def test_a_best_value_at_the_edge_of_the_space_is_told_and_kept(parts):
     # three trials try them all, and a fit hardly moves at the two smaller ones
     space = {"learning_rate": Choices(choices=(1e-7, 1e-6, 3e-3))}
-    result, _ = run(parts, tmp_path, objective="val_loss", trials=3, space=space)
+    result, _ = run(parts, objective="val_loss", trials=3, space=space)
     assert result.edges == {"learning_rate": "upper"}
     assert result.hints[0].startswith("The best learning_rate, 0.003, lies at the upper edge")
     assert SearchResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
 
-def test_failed_trials_are_failed_children_and_the_search_goes_on(parts, tmp_path, capfd):
+def test_failed_trials_are_failed_children_and_the_search_goes_on(parts, capfd):
     spoilt = Spoilt(RuntimeError("the cat ate it"), number=4)
-    result, recorder = run(parts, tmp_path, recorder=spoilt, trials=5)
+    result, recorder = run(parts, recorder=spoilt, trials=5)
     assert [child.status for child in recorder.children.values()] == ["FAILED"] * 4 + ["FINISHED"]
     assert [trial.status for trial in result.trials] == ["failed"] * 4 + ["finished"]
     assert result.trials[0].reason == "RuntimeError: the cat ate it"
@@ -167,40 +163,34 @@ def test_failed_trials_are_failed_children_and_the_search_goes_on(parts, tmp_pat
     assert capfd.readouterr().out == ""
 
 
-def test_a_trial_that_fails_after_its_fit_is_not_the_best(parts, tmp_path):
+def test_a_trial_that_fails_after_its_fit_is_not_the_best(parts):
     def fails(*_):
         raise OSError("cut off")
 
     with pytest.raises(JetexpError, match=r"the last: OSError: cut off"):
-        run(parts, tmp_path, fails, trials=1)
+        run(parts, fails, trials=1)
 
 
-def test_if_every_trial_fails_the_last_reason_is_told(parts, tmp_path):
+def test_if_every_trial_fails_the_last_reason_is_told(parts):
     spoilt = Spoilt(JetexpError("The loss went wild."), number=3)
     with pytest.raises(JetexpError, match=r"the search's 3 trials failed, the last: The loss went wild\."):
-        run(parts, tmp_path, recorder=spoilt)
+        run(parts, recorder=spoilt)
 
 
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), SurroundingsError("It is away.")])
-def test_a_fault_of_the_surroundings_is_no_trials_and_ends_the_search(parts, tmp_path, fault):
+def test_a_fault_of_the_surroundings_is_no_trials_and_ends_the_search(parts, fault):
     spoilt = Spoilt(fault, number=1)
     with pytest.raises(type(fault), match=r"No space left|It is away"):
-        run(parts, tmp_path, recorder=spoilt)
+        run(parts, recorder=spoilt)
     assert [child.status for child in spoilt.children.values()] == ["FAILED"]
 
 
-def test_an_interrupt_is_not_swallowed(parts, tmp_path):
+def test_an_interrupt_is_not_swallowed(parts):
     with pytest.raises(KeyboardInterrupt):
-        run(parts, tmp_path, recorder=Spoilt(KeyboardInterrupt(), number=1))
+        run(parts, recorder=Spoilt(KeyboardInterrupt(), number=1))
 
 
-def test_an_old_search_is_not_taken_up(parts, tmp_path):
-    (tmp_path / "keras_tuner").mkdir()
-    with pytest.raises(JetexpError, match="is not empty"):
-        run(parts, tmp_path)
-
-
-def test_epochs_can_be_searched_too(parts, tmp_path):
-    result, recorder = run(parts, tmp_path, space={"epochs": Choices(choices=(2, 3))}, trials=1)
+def test_epochs_can_be_searched_too(parts):
+    result, recorder = run(parts, space={"epochs": Choices(choices=(2, 3))}, trials=1)
     (trial,) = result.trials
     assert trial.epochs == trial.hyperparameters["epochs"] == len(recorder.children["trial-00"].steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 from toys import toy_jets
 
-from jetexp.chief import Chief, FinalFitTask, Report
+from jetexp.chief import LEASE_SECONDS, Chief
 from jetexp.cli import jetexp
 from jetexp.errors import JetexpError
 from jetexp.experiment import Experiment
@@ -20,6 +21,7 @@ from jetexp.jets.store import write_jets
 from jetexp.pipeline import run_experiment
 from jetexp.search_settings import Range, SearchSettings
 from jetexp.taggers.settings import CnnSettings, TrainingSettings
+from jetexp.tasks import FinalFitTask, Report
 from jetexp.worker import Worker
 
 ADDRESS = "127.0.0.1:8742"
@@ -65,7 +67,7 @@ def runs_of(outcome):
     found = client.search_runs(
         [parent.info.experiment_id], f"tags.mlflow.parentRunId = '{outcome.run_id}'", max_results=100
     )
-    return {run.info.run_name: run for run in found}
+    return {run.info.run_name: run for run in sorted(found, key=lambda run: run.info.start_time)}
 
 
 @pytest.mark.slow
@@ -134,6 +136,87 @@ def test_a_trial_that_fails_fails_there_and_the_search_goes_on(
     traceback = client.download_artifacts(runs["trial-01"].info.run_id, "traceback.txt", str(tmp_path))
     with open(traceback, encoding="utf-8") as file:
         assert "RuntimeError: the cat ate it" in file.read()
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_stopped_gives_its_trial_back_at_once(
+    mlflow_store, tmp_path, experiment, monkeypatch
+):
+    stopped, made = [], []
+
+    def fit(self, name, values, child):
+        if name == "trial-01" and not stopped:
+            stopped.append(time.time())
+            raise KeyboardInterrupt
+        return 0.5
+
+    def run():
+        for _ in range(2):
+            try:
+                made.append(
+                    Worker(ADDRESS, jets_folder=tmp_path / "worker", processes=1, patience=60.0).run()
+                )
+            except KeyboardInterrupt:
+                made.append("stopped")
+
+    monkeypatch.setattr("jetexp.search.TrialRunner._fit", fit)
+    thread = threading.Thread(target=run)
+    thread.start()
+    outcome = run_experiment(
+        experiment.model_copy(update={"seeds": 1}),
+        jets_folder=tmp_path / "chief",
+        executions=tmp_path / "executions",
+        chief_address=ADDRESS,
+    )
+    thread.join(60)
+    assert made == ["stopped", 3]
+    again = next(one for one in runs_of(outcome).values() if "retry_of" in one.data.tags)
+    assert again.info.status == "FINISHED"
+    assert MlflowClient().get_run(again.data.tags["retry_of"]).info.status == "KILLED"
+    # long before its lease would have run out
+    assert again.info.start_time / 1000 - stopped[0] < LEASE_SECONDS / 2
+
+
+@pytest.mark.slow
+def test_a_worker_that_has_lost_its_trial_stops_at_the_next_epoch_and_goes_on(
+    mlflow_store, tmp_path, experiment, monkeypatch
+):
+    monkeypatch.setitem(Chief.__init__.__kwdefaults__, "lease", 2.0)
+    monkeypatch.setattr("jetexp.worker.SIGN_OF_LIFE", 5.0)
+    begun = []
+
+    def fit(self, name, values, child):
+        begun.append(name)
+        if begun.count("trial-01") == 1:
+            # cut off for longer than its lease, and back
+            time.sleep(8.0)
+        child.metrics({"val_auc": 0.5}, step=1)
+        return 0.5
+
+    monkeypatch.setattr("jetexp.search.TrialRunner._fit", fit)
+    made = []
+    thread = work(tmp_path / "worker", made)
+    outcome = run_experiment(
+        experiment.model_copy(
+            update={"seeds": 1, "training": experiment.training.model_copy(update={"epochs": 1})}
+        ),
+        jets_folder=tmp_path / "chief",
+        executions=tmp_path / "executions",
+        chief_address=ADDRESS,
+    )
+    thread.join(60)
+    assert begun.count("trial-01") >= 2
+    client = MlflowClient()
+    runs = runs_of(outcome)
+    again = client.search_runs(
+        [client.get_run(outcome.run_id).info.experiment_id],
+        "attributes.run_name = 'trial-01' and attributes.status = 'KILLED'",
+    )
+    # nothing of its own was recorded after it was lost
+    assert again
+    assert not again[-1].data.metrics
+    assert not client.list_artifacts(again[-1].info.run_id)
+    assert {name for name, run in runs.items() if run.info.status == "FINISHED"} >= {"trial-01", "trial-02"}
 
 
 def test_a_final_fit_that_fails_ends_the_execution(mlflow_store, tmp_path, experiment, monkeypatch):
