@@ -496,6 +496,7 @@ def main() -> None:
     # its own keeps what was freed: half a gigabyte after a million jets
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or a missing GPU is told as an error
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it tells an address that is wrong in its own words too
     logging.getLogger("tensorflow").setLevel(
         logging.ERROR
     )  # or that many networks are compiled, as a warning
