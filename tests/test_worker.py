@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 
+import grpc
 import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
@@ -59,6 +60,13 @@ def work(folder, made, **changes):
     thread = threading.Thread(target=run)
     thread.start()
     return thread
+
+
+def wait_until(condition):
+    """Wait for what comes soon; what does not come fails the test at its next assertion."""
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def runs_of(outcome):
@@ -181,18 +189,27 @@ def test_a_worker_that_is_stopped_gives_its_trial_back_at_once(
 def test_a_worker_that_has_lost_its_trial_stops_at_the_next_epoch_and_goes_on(
     mlflow_store, tmp_path, experiment, monkeypatch
 ):
-    monkeypatch.setitem(Chief.__init__.__kwdefaults__, "lease", 2.0)
-    monkeypatch.setattr("jetexp.worker.SIGN_OF_LIFE", 5.0)
+    monkeypatch.setitem(Chief.__init__.__kwdefaults__, "lease", 10.0)
+    monkeypatch.setattr("jetexp.worker.SIGN_OF_LIFE", 0.5)
+    cut_off, get = threading.Event(), Chief._get
     begun = []
+
+    def reached(self, request, context):
+        if cut_off.is_set():
+            context.abort(grpc.StatusCode.UNAVAILABLE, "cut off")
+        return get(self, request, context)
 
     def fit(self, name, values, child):
         begun.append(name)
         if begun.count("trial-01") == 1:
-            # cut off for longer than its lease, and back
-            time.sleep(8.0)
+            cut_off.set()
+            wait_until(lambda: MlflowClient().get_run(child.run_id).info.status == "KILLED")
+            cut_off.clear()
+            wait_until(child._is_taken_away)
         child.metrics({"val_auc": 0.5}, step=1)
         return 0.5
 
+    monkeypatch.setattr(Chief, "_get", reached)
     monkeypatch.setattr("jetexp.search.TrialRunner._fit", fit)
     made = []
     thread = work(tmp_path / "worker", made)
@@ -205,17 +222,17 @@ def test_a_worker_that_has_lost_its_trial_stops_at_the_next_epoch_and_goes_on(
         chief_address=ADDRESS,
     )
     thread.join(60)
-    assert begun.count("trial-01") >= 2
+    assert made == [4]
+    assert begun == ["trial-00", "trial-01", "trial-01", "trial-02"]
     client = MlflowClient()
     runs = runs_of(outcome)
-    again = client.search_runs(
+    (lost,) = client.search_runs(
         [client.get_run(outcome.run_id).info.experiment_id],
         "attributes.run_name = 'trial-01' and attributes.status = 'KILLED'",
     )
     # nothing of its own was recorded after it was lost
-    assert again
-    assert not again[-1].data.metrics
-    assert not client.list_artifacts(again[-1].info.run_id)
+    assert not lost.data.metrics
+    assert not client.list_artifacts(lost.info.run_id)
     assert {name for name, run in runs.items() if run.info.status == "FINISHED"} >= {"trial-01", "trial-02"}
 
 
