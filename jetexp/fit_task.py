@@ -21,6 +21,7 @@ from jetexp.parts import JetParts
 from jetexp.recorder_protocol import NullRecorder, Recorder
 from jetexp.tagger_fit import TaggerFit
 from jetexp.taggers.catalogue import build_network, input_settings
+from jetexp.taggers.settings import TaggerSettings, TrainingSettings
 from jetexp.training import History, Parts, Sample, fit
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from jetexp.jets.sample import Jets
 
-__all__ = ["FitTask", "epochs_so_far", "fit_into_store", "task_of", "training_parts"]
+__all__ = ["FitTask", "epochs_so_far", "fit_into_store", "fitted_network", "task_of", "training_parts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,17 +100,16 @@ class FitTask:
             self.cache,
             self.memory,
         )
-        network = build_network(self.one.tagger, parts.train.shapes, self.classes, self.seed)
-        history = fit(
-            network,
-            parts,
+        return fitted_network(
+            self.one.tagger,
             self.one.training,
+            parts,
+            classes=self.classes,
             seed=self.seed,
             recorder=recorder,
-            progress=display,
-            description=self.name,
+            display=display,
+            name=self.name,
         )
-        return network, history
 
 
 def task_of(
@@ -150,6 +150,62 @@ def task_of(
         cache=cache,
         memory=experiment.memory_of_part,
     )
+
+
+def fitted_network(
+    tagger: TaggerSettings,
+    training: TrainingSettings,
+    parts: Parts,
+    *,
+    classes: int,
+    seed: int,
+    recorder: Recorder,
+    display: Progress | None,
+    name: str,
+) -> tuple[keras.Model, History]:
+    """Build a network and fit it.
+
+    Parameters
+    ----------
+    tagger : settings of a network
+        Which one.
+    training : TrainingSettings
+        How long, how fast, in which precision.
+    parts : Parts
+        Jets to fit to and to be judged by.
+    classes : int
+        Number of classes.
+    seed : int
+        Of initial weights, shuffling, augmentation and dropout.
+    recorder : Recorder
+        Given the numbers of each epoch.
+    display : rich.progress.Progress, optional
+        Where the epochs are shown meanwhile.
+    name : str
+        What they are shown by.
+
+    Returns
+    -------
+    keras.Model
+        Fitted; in float32, whatever the steps computed in.
+    History
+        How it went.
+    """
+    shapes = parts.train.shapes
+    network, stepped = build_network(tagger, shapes, classes, seed), None
+    if training.precision != "float32":
+        stepped = build_network(tagger, shapes, classes, seed, training.precision)
+    history = fit(
+        network,
+        parts,
+        training,
+        seed=seed,
+        recorder=recorder,
+        progress=display,
+        description=name,
+        stepped=stepped,
+    )
+    return network, history
 
 
 def training_parts(

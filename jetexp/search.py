@@ -17,13 +17,13 @@ from jetexp.console import progress as console_progress
 from jetexp.errors import JetexpError, SurroundingsError
 from jetexp.experiment import Experiment
 from jetexp.files import is_full_disk
+from jetexp.fit_task import fitted_network
 from jetexp.memory_limit import bounded_memory
 from jetexp.recorder_protocol import Recorder
 from jetexp.search_settings import Choices, SearchSettings
-from jetexp.taggers.catalogue import build_network
 from jetexp.taggers.settings import TrainingSettings
 from jetexp.tasks import Report, ReportError, Task, TrialTask
-from jetexp.training import Parts, fit, predict
+from jetexp.training import Parts, predict
 from jetexp.tuner import at_home, plain, quiet_tuner, tell
 
 if TYPE_CHECKING:
@@ -379,15 +379,15 @@ class TrialRunner:
     def _fit(self, name: str, values: Mapping[str, Any], child: Recorder) -> float:
         child.parameters(values)
         tried = self.experiment.with_hyperparameters(values)
-        network = build_network(tried.tagger, self.parts.train.shapes, len(tried.classes), tried.seed)
-        history = fit(
-            network,
-            self.parts,
+        network, history = fitted_network(
+            tried.tagger,
             tried.training,
+            self.parts,
+            classes=len(tried.classes),
             seed=tried.seed,
             recorder=child,
-            progress=self.display,
-            description=name,
+            display=self.display,
+            name=name,
         )
         if self.on_trial_end is not None:
             self.on_trial_end(child, network, predict(network, self.parts.validation.inputs))

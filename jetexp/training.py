@@ -173,6 +173,7 @@ def fit(
     recorder: Recorder,
     progress: Progress | None = None,
     description: str = "fit",
+    stepped: keras.Model | None = None,
 ) -> History:
     """Fit a network, and leave it with the last or the best weights.
 
@@ -193,6 +194,9 @@ def fit(
         Where a bar of the epochs is shown meanwhile; see :func:`jetexp.console.progress`.
     description : str
         What stands before the bar.
+    stepped : keras.Model, optional
+        The same layers with the same weights, in the precision that the steps compute in; by default the
+        network itself.
 
     Returns
     -------
@@ -214,8 +218,10 @@ def fit(
         targets,
     )
 
+    if stepped is None:
+        stepped = network
     keras.utils.set_random_seed(seed)
-    compile_network(network, settings, len(parts.train))
+    compile_network(stepped, settings, len(parts.train))
     target = targets(parts, settings, classes=network.output_shape[-1])
     average = MovingAverage(settings, -(-len(parts.train) // settings.batch_size))
     epochs: list[dict[str, float]] = []
@@ -227,7 +233,7 @@ def fit(
         for piece in pieces_of_epochs(parts, settings, seed):
             if settings.average and not told:
                 average.take_out()
-            fitted = network.fit(
+            fitted = stepped.fit(
                 piece.inputs,
                 target[piece.jets],
                 batch_size=settings.batch_size,
@@ -242,6 +248,8 @@ def fit(
             told = []
             if settings.average:
                 average.put_in()
+            if stepped is not network:
+                network.set_weights(stepped.get_weights())
             scores = predict(network, parts.validation.inputs)
             _check_finite(values["loss"], scores, epoch, settings)
             values |= judged(scores, parts.validation.label, parts.signal)

@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from toys import toy_parts
 
 from jetexp.errors import JetexpError
+from jetexp.fit_task import fitted_network
 from jetexp.recorder_protocol import NullRecorder
 from jetexp.taggers.catalogue import build_network
 from jetexp.taggers.settings import CnnSettings, TrainingSettings
@@ -92,6 +93,21 @@ def overfitting(parts, **changes):
     settings = TrainingSettings(learning_rate=1e-2, batch_size=3, epochs=40, **changes)
     network = small_network()
     return network, fit(network, few, settings, seed=0, recorder=NullRecorder())
+
+
+def test_a_fit_in_half_precision_leaves_a_network_of_float32(parts, fitted):
+    half = QUICK.model_copy(update={"precision": "mixed_bfloat16"})
+    network, history = fitted_network(
+        SMALL, half, parts, classes=2, seed=0, recorder=NullRecorder(), display=None, name="half"
+    )
+    assert {one.compute_dtype for one in network.layers} == {"float32"}
+    # its steps were other ones, and led as far
+    assert history.loss != fitted.history.loss
+    assert history.loss == pytest.approx(fitted.history.loss, abs=0.03)
+    kept = history.best_epoch - 1
+    assert history.val_auc[kept] == pytest.approx(max(fitted.history.val_auc), abs=0.02)
+    # and it is judged as it is kept
+    assert history.val_loss[kept] == pytest.approx(cross_entropy(network, parts.validation), rel=1e-5)
 
 
 def test_the_best_weights_are_kept_and_patience_ends_the_fit(parts):

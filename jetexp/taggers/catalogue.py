@@ -13,6 +13,7 @@ from jetexp.taggers.settings import (
     MassWindowSettings,
     NotebookSettings,
     PfnSettings,
+    Precision,
     TaggerSettings,
 )
 
@@ -49,7 +50,11 @@ def input_settings(tagger: TaggerSettings, images: ImageSettings) -> InputSettin
 
 
 def build_network(
-    settings: TaggerSettings, shapes: Mapping[str, tuple[int, ...]], classes: int, seed: int
+    settings: TaggerSettings,
+    shapes: Mapping[str, tuple[int, ...]],
+    classes: int,
+    seed: int,
+    precision: Precision = "float32",
 ) -> keras.Model:
     """Build an untrained network.
 
@@ -62,7 +67,9 @@ def build_network(
     classes : int
         Number of classes.
     seed : int
-        Seed of the initial weights.
+        Seed of the initial weights, which are the same in every precision.
+    precision : {"float32", "mixed_bfloat16"}
+        Keras' policy of the layers' data types.
 
     Returns
     -------
@@ -76,13 +83,18 @@ def build_network(
     from jetexp.taggers import cnn, notebook, pfn
 
     keras.utils.set_random_seed(seed)
-    if isinstance(settings, CnnSettings):
-        return cnn.network(settings, shapes, classes)
-    if isinstance(settings, PfnSettings):
-        return pfn.network(settings, shapes, classes)
-    if isinstance(settings, NotebookSettings):
-        return notebook.network(shapes, classes)
-    raise TypeError(f"{settings.kind} is no network")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        if isinstance(settings, CnnSettings):
+            return cnn.network(settings, shapes, classes)
+        if isinstance(settings, PfnSettings):
+            return pfn.network(settings, shapes, classes)
+        if isinstance(settings, NotebookSettings):
+            return notebook.network(shapes, classes)
+        raise TypeError(f"{settings.kind} is no network")
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def build_ensemble(networks: Sequence[keras.Model], temperature: float = 1.0) -> keras.Model:

@@ -48,7 +48,7 @@ def network(settings: CnnSettings, shapes: Mapping[str, tuple[int, ...]], classe
     features = layers.Dropout(settings.dropout)(features)
     features = layers.Dense(settings.dense, activation=settings.activation)(features)
     features = layers.Dropout(settings.dropout)(features)
-    score = layers.Dense(classes, activation="softmax", name="score")(features)
+    score = layers.Dense(classes, activation="softmax", dtype="float32", name="score")(features)
     return keras.Model(inputs, score, name="cnn")
 
 
@@ -81,6 +81,8 @@ def _flat(features: keras.KerasTensor, settings: CnnSettings) -> keras.KerasTens
 
 def _side(observables: keras.KerasTensor, settings: CnnSettings) -> keras.KerasTensor:
     """Bring observables, GeV among them, to mean 0 and variance 1, and let one dense layer bend them."""
-    scaled = layers.BatchNormalization(momentum=0.9, center=False, scale=False)(ops.log1p(observables))
-    bent = layers.Dense(16, activation=settings.activation)(scaled)
-    return layers.Concatenate()([scaled, bent])
+    # the logarithm of a mass in bfloat16 would be rounded by a percent of the mass
+    scale = layers.BatchNormalization(momentum=0.9, center=False, scale=False, dtype="float32")
+    scaled = scale(ops.log1p(observables))
+    bent = layers.Dense(16, activation=settings.activation, dtype="float32")(scaled)
+    return layers.Concatenate(dtype="float32")([scaled, bent])

@@ -45,5 +45,5 @@ def network(shapes: Mapping[str, tuple[int, ...]], classes: int) -> keras.Model:
     features = layers.Flatten()(layers.Dropout(0.25)(features))
     for units, activation in DENSE:
         features = layers.Dense(units, activation=activation)(features)
-    score = layers.Dense(classes, activation="softmax", name="score")(features)
+    score = layers.Dense(classes, activation="softmax", dtype="float32", name="score")(features)
     return keras.Model({"image": image}, score, name="notebook")

@@ -45,7 +45,7 @@ def network(settings: PfnSettings, shapes: Mapping[str, tuple[int, ...]], classe
     for units in settings.dense:
         features = layers.Dense(units, activation="relu", kernel_initializer="he_uniform")(features)
         features = layers.Dropout(settings.dropout)(features)
-    score = layers.Dense(classes, activation="softmax", name="score")(features)
+    score = layers.Dense(classes, activation="softmax", dtype="float32", name="score")(features)
     return keras.Model({"constituents": constituents}, score, name="pfn")
 
 
@@ -88,6 +88,7 @@ def summed(
     features = ops.concatenate([constituents[..., :2] / ANGLE, logarithm, fraction / FRACTION], axis=-1)
     for units in latent:
         features = layers.Dense(units, activation="relu", kernel_initializer="he_uniform")(features)
-    there = ops.cast(fraction > 0, features.dtype)
+    # float32, and so is the sum, whatever the layers compute in
+    there = ops.cast(fraction > 0, "float32")
     total = ops.sum(features * there, axis=1) / NUMBER
     return layers.BatchNormalization()(total) if normalisation == "batch" else total

@@ -24,6 +24,7 @@ __all__ = [
     "MassWindowSettings",
     "NotebookSettings",
     "PfnSettings",
+    "Precision",
     "TaggerSettings",
     "TrainingSettings",
 ]
@@ -115,6 +116,9 @@ class PfnSettings(Settings):
     dropout: float = Field(0.0, ge=0, lt=1)
 
 
+Precision = Literal["float32", "mixed_bfloat16"]
+
+
 class TrainingSettings(Settings):
     """How a network is fitted.
 
@@ -143,6 +147,9 @@ class TrainingSettings(Settings):
         Keep the weights of the epoch with the best validation loss, not the last.
     augmentation : AugmentationSettings, optional
         What is done at random to the constituents of the training jets, anew in each epoch.
+    precision : {"float32", "mixed_bfloat16"}
+        What the steps compute in. Weights, side inputs and scores are float32 in both, and so is the network
+        that judges the validation jets and is kept.
     """
 
     learning_rate: float = Field(1e-3, gt=0, le=1)
@@ -156,6 +163,7 @@ class TrainingSettings(Settings):
     patience: int | None = Field(None, ge=1)
     best_weights: bool = True
     augmentation: AugmentationSettings | None = None
+    precision: Precision = "float32"
 
 
 CLASSICAL = (MassWindowSettings, LogisticRegressionSettings, BoostedTreesSettings)

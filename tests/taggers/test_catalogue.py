@@ -281,6 +281,42 @@ def test_settings_of_inputs_reach_them():
     assert input_settings(MassWindowSettings(observable="d2"), images) == InputSettings(observables=("d2",))
 
 
+@pytest.mark.parametrize(
+    ("settings", "shapes"),
+    [
+        (
+            CnnSettings(layers=2, width=4, side_inputs=("mass",), constituents=ConstituentSettings()),
+            {"image": (8, 8, 1), "observables": (1,), "constituents": (5, 3)},
+        ),
+        (PfnSettings(), {"constituents": (5, 3)}),
+        (NotebookSettings(), {"image": (40, 40, 1)}),
+    ],
+)
+def test_half_precision_is_that_of_the_steps_alone(settings, shapes):
+    half = build_network(settings, shapes, 2, 0, "mixed_bfloat16")
+    assert keras.config.dtype_policy().name == "float32"
+    whole, inputs = build_network(settings, shapes, 2, 0), drawn(shapes)
+    for one, other in zip(half.get_weights(), whole.get_weights(), strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_array_equal(one, other)
+    computing = {type(one).__name__: one.compute_dtype for one in half.layers if one.name != "score"}
+    assert computing["Dropout"] == "bfloat16"
+    assert {one.compute_dtype for one in whole.layers} == {"float32"}
+    if "observables" in shapes:
+        # a mass in bfloat16 would not be that of the jet any more
+        (side,) = (one for one in half.layers if getattr(one, "units", 0) == 16)
+        assert side.compute_dtype == "float32"
+    scores = probabilities(half, inputs)
+    assert scores.dtype == np.float32
+    assert 0 < np.abs(scores - probabilities(whole, inputs)).max() < 0.05
+
+
+def test_a_precision_that_fails_is_not_left_set():
+    with pytest.raises(TypeError, match="no network"):
+        build_network(MassWindowSettings(), {"observables": (1,)}, 2, 0, "mixed_bfloat16")
+    assert keras.config.dtype_policy().name == "float32"
+
+
 def test_the_catalogue_imports_no_keras():
     script = "import sys, jetexp.taggers.catalogue; assert 'keras' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
