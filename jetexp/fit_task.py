@@ -22,7 +22,7 @@ from jetexp.recorder_protocol import NullRecorder, Recorder
 from jetexp.tagger_fit import TaggerFit
 from jetexp.taggers.catalogue import build_network, input_settings
 from jetexp.taggers.settings import TaggerSettings, TrainingSettings
-from jetexp.training import History, Parts, Sample, fit
+from jetexp.training import History, Parts, Sample, fit, shared_by
 
 if TYPE_CHECKING:
     import keras
@@ -170,7 +170,7 @@ def fitted_network(
     tagger : settings of a network
         Which one.
     training : TrainingSettings
-        How long, how fast, in which precision.
+        How long, how fast, in which precision, on how many devices.
     parts : Parts
         Jets to fit to and to be judged by.
     classes : int
@@ -187,14 +187,15 @@ def fitted_network(
     Returns
     -------
     keras.Model
-        Fitted; in float32, whatever the steps computed in.
+        Fitted; in float32 and on one device, whatever the steps computed with.
     History
         How it went.
     """
     shapes = parts.train.shapes
     network, stepped = build_network(tagger, shapes, classes, seed), None
-    if training.precision != "float32":
-        stepped = build_network(tagger, shapes, classes, seed, training.precision)
+    if training.precision != "float32" or training.devices > 1:
+        with shared_by(training.devices):
+            stepped = build_network(tagger, shapes, classes, seed, training.precision)
     history = fit(
         network,
         parts,

@@ -42,7 +42,7 @@ from jetexp.sentences import markdown_table
 from jetexp.space import check_space
 from jetexp.taggers.catalogue import input_settings
 from jetexp.tracking import MlflowRecorder, open_parent
-from jetexp.training import devices, network_summary
+from jetexp.training import check_devices, devices, network_summary
 
 if TYPE_CHECKING:
     import keras
@@ -154,6 +154,8 @@ def run_experiment(
         scratch = stack.enter_context(scratch_folder(jets_folder))
         # jets are made before a run is opened: what stands in their way leaves no failed run behind
         with before_parent():
+            if chief is None:
+                check_devices(max(one.training.devices for each in variants.values() for one in each.taggers))
             jets = {
                 name: load_parts(one, jets_folder, workers=workers, scratch=scratch)
                 for name, one in variants.items()

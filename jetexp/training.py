@@ -15,7 +15,7 @@ import numpy.typing as npt
 from jetexp.augmentation import AugmentationSettings
 from jetexp.errors import JetexpError
 from jetexp.inference import BATCH, compiled, forward_in_batches, uncompiled
-from jetexp.inputs import Inputs, number_of_jets
+from jetexp.inputs import Inputs, number_of_jets, some_inputs
 from jetexp.memory import release_memory
 from jetexp.recorder_protocol import Recorder
 from jetexp.taggers.settings import TrainingSettings
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     import keras
     from rich.progress import Progress
 
-__all__ = ["History", "Parts", "Sample", "devices", "fit", "network_summary", "predict"]
+__all__ = [
+    "History",
+    "Parts",
+    "Sample",
+    "check_devices",
+    "devices",
+    "fit",
+    "network_summary",
+    "predict",
+    "shared_by",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -195,8 +205,8 @@ def fit(
     description : str
         What stands before the bar.
     stepped : keras.Model, optional
-        The same layers with the same weights, in the precision that the steps compute in; by default the
-        network itself.
+        The same layers with the same weights, in the precision and on the devices that the steps compute
+        with; by default the network itself.
 
     Returns
     -------
@@ -221,7 +231,8 @@ def fit(
     if stepped is None:
         stepped = network
     keras.utils.set_random_seed(seed)
-    compile_network(stepped, settings, len(parts.train))
+    with shared_by(settings.devices):
+        compile_network(stepped, settings, len(parts.train))
     target = targets(parts, settings, classes=network.output_shape[-1])
     average = MovingAverage(settings, -(-len(parts.train) // settings.batch_size))
     epochs: list[dict[str, float]] = []
@@ -233,15 +244,17 @@ def fit(
         for piece in pieces_of_epochs(parts, settings, seed):
             if settings.average and not told:
                 average.take_out()
-            fitted = stepped.fit(
-                piece.inputs,
-                target[piece.jets],
-                batch_size=settings.batch_size,
-                shuffle=False,
-                verbose=0,
-                callbacks=[average] if settings.average else [],
-            )
-            told.append((len(piece.jets), fitted.history))
+            shown = len(piece.jets) - len(piece.jets) % settings.devices
+            with shared_by(settings.devices):
+                fitted = stepped.fit(
+                    some_inputs(piece.inputs, slice(shown)),
+                    target[piece.jets[:shown]],
+                    batch_size=settings.batch_size,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[average] if settings.average else [],
+                )
+            told.append((shown, fitted.history))
             if not piece.last:
                 continue
             epoch, values = piece.epoch, _means(told)
@@ -313,6 +326,56 @@ def devices() -> list[str]:
     import keras
 
     return [str(device) for device in keras.distribution.list_devices()]
+
+
+@contextmanager
+def shared_by(number: int) -> Iterator[None]:
+    """Have devices share the batches of a network that is built, and fitted, while the block runs.
+
+    Parameters
+    ----------
+    number : int
+        Of devices; with one, nothing changes.
+
+    Raises
+    ------
+    JetexpError
+        If that cannot be; see :func:`check_devices`.
+    """
+    check_devices(number)
+    if number == 1:
+        yield
+        return
+    import keras
+
+    with keras.distribution.DataParallel(devices=devices()[:number], auto_shard_dataset=False).scope():
+        yield
+
+
+def check_devices(number: int) -> None:
+    """Refuse what the devices at hand cannot do.
+
+    Parameters
+    ----------
+    number : int
+        Of devices that share a batch.
+
+    Raises
+    ------
+    JetexpError
+        If Keras' backend shares no batches, or finds fewer devices.
+    """
+    if number == 1:
+        return
+    import keras
+
+    if (backend := keras.backend.backend()) != "jax":
+        raise JetexpError(
+            f"training.devices is {number}, and Keras' {backend} backend fits on one: KERAS_BACKEND=jax "
+            "would be right, or a worker on each device."
+        )
+    if len(found := devices()) < number:
+        raise JetexpError(f"training.devices is {number}, and there are {len(found)}: {', '.join(found)}.")
 
 
 def network_summary(network: keras.Model) -> str:

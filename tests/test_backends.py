@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -25,8 +26,8 @@ signal: signal
 jets: {source: file, path: TOYS}
 images: {pixels: 12}
 tagger: {kind: cnn, width: 4, dense: 16, constituents: {}, side_inputs: [pt, mass]}
-training: {batch_size: 64, epochs: 6, average: 0.2, schedule: cosine}
-seeds: 2
+training: {batch_size: 64, epochs: 4, average: 0.2, schedule: cosine}
+seeds: 1
 """
 
 
@@ -52,8 +53,8 @@ def run(folder: Path, backend: str) -> dict[str, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_another_backend_reaches_the_same(mlflow_store: Path, tmp_path: Path, backend: str) -> None:
-    if find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
+    if backend == "torch" and find_spec(backend) is None:
+        pytest.skip("PyTorch is not installed")
     write_jets(toy_jets(3000, seed=7), tmp_path / "toys")
     (tmp_path / "backends.yaml").write_text(EXPERIMENT.replace("TOYS", str(tmp_path / "toys")))
     expected, found = run(tmp_path, "tensorflow"), run(tmp_path, backend)
@@ -72,3 +73,66 @@ def test_another_backend_reaches_the_same(mlflow_store: Path, tmp_path: Path, ba
     jet = pd.DataFrame({"pt": [[500.0, 300.0]], "eta": [[0.0, 0.2]], "phi": [[0.0, 0.1]]})
     answer = served.predict(jet)
     assert 0 <= answer["signal"].iloc[0] <= 1
+
+
+SHARED = """
+import json
+from toys import toy_parts
+from jetexp.errors import JetexpError
+from jetexp.fit_task import fitted_network
+from jetexp.recorder_protocol import NullRecorder
+from jetexp.taggers.settings import CnnSettings, TrainingSettings
+from jetexp.training import predict
+
+# neither divides by two
+parts = toy_parts(1001, 501)
+
+def fit(**training):
+    network, history = fitted_network(
+        CnnSettings(layers=2, width=8, dense=16, dropout=0.0),
+        TrainingSettings(learning_rate=3e-3, batch_size=60, epochs=2, average=0.2, **training),
+        parts,
+        classes=2,
+        seed=0,
+        recorder=NullRecorder(),
+        display=None,
+        name="shared",
+    )
+    network.save("network.keras")
+    scores = predict(network, parts.validation.inputs)
+    found = [*history.loss, *history.val_auc, float(scores.sum())]
+    return {"found": found, "devices": len(network.weights[0].value.devices())}
+
+made = [fit(), fit(devices=2), fit(devices=2, precision="mixed_bfloat16")]
+try:
+    fit(devices=3)
+except JetexpError as error:
+    print(json.dumps([*made, str(error)]))
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_share_the_batches_of_a_fit(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SHARED],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "jax",
+            "PYTHONPATH": str(ROOT / "tests"),
+            # processors stand for accelerators
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    alone, shared, half, refused = json.loads(done.stdout.splitlines()[-1])
+    # one jet in a thousand waits for another epoch
+    assert shared["found"] == pytest.approx(alone["found"], rel=0.01)
+    assert shared["found"][0] != alone["found"][0]
+    assert half["found"] == pytest.approx(alone["found"], rel=0.02)
+    # what is kept lies on one device
+    assert [one["devices"] for one in (alone, shared, half)] == [1, 1, 1]
+    assert refused == "training.devices is 3, and there are 2: cpu:0, cpu:1."

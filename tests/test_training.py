@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from rich.progress import Progress
 from sklearn.metrics import log_loss, roc_auc_score
 from toys import toy_parts
@@ -176,6 +177,14 @@ def test_progress_shows_the_epochs_and_goes_away(parts):
     fit(small_network(), parts, QUICK, seed=0, recorder=NullRecorder(), progress=display)
     assert len(seen) == 3
     assert not display.tasks
+
+
+def test_several_devices_are_refused_where_keras_has_one():
+    two = TrainingSettings(batch_size=64, devices=2)
+    with pytest.raises(JetexpError, match="tensorflow backend fits on one: KERAS_BACKEND=jax would be right"):
+        fit(small_network(), toy_parts(100, 50), two, seed=0, recorder=NullRecorder())
+    with pytest.raises(ValidationError, match="64 jets cannot be shared by 3 devices"):
+        TrainingSettings(batch_size=64, devices=3)
 
 
 def test_devices_and_summary():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jetexp.augmentation import AugmentationSettings
 from jetexp.constituents import ConstituentSettings
@@ -150,6 +150,9 @@ class TrainingSettings(Settings):
     precision : {"float32", "mixed_bfloat16"}
         What the steps compute in. Weights, side inputs and scores are float32 in both, and so is the network
         that judges the validation jets and is kept.
+    devices : int
+        Accelerators that share each batch (Keras' ``DataParallel``, which its JAX backend has). What is left
+        of the jets behind the last batch that can be shared evenly waits for the next epoch.
     """
 
     learning_rate: float = Field(1e-3, gt=0, le=1)
@@ -164,6 +167,13 @@ class TrainingSettings(Settings):
     best_weights: bool = True
     augmentation: AugmentationSettings | None = None
     precision: Precision = "float32"
+    devices: int = Field(1, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _shared_evenly(self) -> TrainingSettings:
+        if self.batch_size % self.devices:
+            raise ValueError(f"a batch of {self.batch_size} jets cannot be shared by {self.devices} devices")
+        return self
 
 
 CLASSICAL = (MassWindowSettings, LogisticRegressionSettings, BoostedTreesSettings)
