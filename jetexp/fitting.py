@@ -12,19 +12,21 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
-from jetexp.inputs import LazyArray, some_inputs
+from jetexp.inputs import Inputs, LazyArray, number_of_jets, some_inputs
 from jetexp.taggers.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from jetexp.training import Parts
 
-__all__ = ["MovingAverage", "compile_network", "judged", "pieces_of_epochs", "targets"]
+__all__ = ["BatchStatistics", "MovingAverage", "compile_network", "judged", "pieces_of_epochs", "targets"]
 
 # a probability of exactly zero has no logarithm; Keras clips its own loss at the same value
 SMALLEST_PROBABILITY = 1e-7
 # jets of a piece where inputs are not in memory, and neighbours that stay together in it
 PIECE = 128 * 64
 RUN = 64
+# jets by which batch normalisation is measured: enough for a hundredth of their spread
+MEASURED, MEASURED_AT_ONCE = 4_096, 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +197,49 @@ class MovingAverage(keras.callbacks.Callback):
     def _set(self, values: list[npt.NDArray[np.float32]]) -> None:
         for variable, value in zip(self.model.trainable_variables, values, strict=True):
             variable.assign(value)
+
+
+class BatchStatistics:
+    """Means and variances by which a network normalises, as training jets have them.
+
+    What batch normalisation gathers during the steps belongs to weights that were left behind, not to their
+    average, and to jets that were changed at random; of an averaged network it is measured anew (Izmailov et
+    al., arXiv:1803.05407, section 3.2).
+
+    Parameters
+    ----------
+    network : keras.Model
+        One without batch normalisation is left alone.
+    inputs : dict of str to ndarray of float32 or LazyArray, first axis N
+        Of the training jets, as they are.
+    """
+
+    def __init__(self, network: keras.Model, inputs: Inputs) -> None:
+        # in the order in which jets pass them
+        self._layers = [
+            (layer, keras.Model(network.input, layer.input))
+            for layer in network.layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        number = number_of_jets(inputs)
+        # jets may be sorted by class
+        places = np.linspace(0, number - 1, min(number, MEASURED)).astype(np.int64)
+        self._inputs = some_inputs(inputs, places) if self._layers else {}
+
+    def measure(self) -> None:
+        """Put in what belongs to the network's weights as they are now."""
+        for layer, below in self._layers:
+            number, total, squares = 0, 0.0, 0.0
+            for start in range(0, number_of_jets(self._inputs), MEASURED_AT_ONCE):
+                few = some_inputs(self._inputs, slice(start, start + MEASURED_AT_ONCE))
+                values = keras.ops.convert_to_numpy(below(few, training=False)).astype(np.float64)
+                values = np.moveaxis(values, layer.axis, -1).reshape(-1, values.shape[layer.axis])
+                number += len(values)
+                total = total + values.sum(axis=0)
+                squares = squares + np.square(values).sum(axis=0)
+            mean = total / number
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(np.maximum(squares / number - mean**2, 0))
 
 
 def compile_network(network: keras.Model, settings: TrainingSettings, jets: int) -> None:

@@ -221,6 +221,7 @@ def fit(
     import keras
 
     from jetexp.fitting import (
+        BatchStatistics,
         MovingAverage,
         compile_network,
         judged,
@@ -235,6 +236,7 @@ def fit(
         compile_network(stepped, settings, len(parts.train))
     target = targets(parts, settings, classes=network.output_shape[-1])
     average = MovingAverage(settings, -(-len(parts.train) // settings.batch_size))
+    statistics = BatchStatistics(network, parts.train.inputs)
     epochs: list[dict[str, float]] = []
     best = kept = 0
     kept_weights: list[Any] = []
@@ -263,6 +265,7 @@ def fit(
                 average.put_in()
             if stepped is not network:
                 network.set_weights(stepped.get_weights())
+            statistics.measure()
             scores = predict(network, parts.validation.inputs)
             _check_finite(values["loss"], scores, epoch, settings)
             values |= judged(scores, parts.validation.label, parts.signal)

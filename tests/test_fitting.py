@@ -10,11 +10,13 @@ from toys import toy_jets, toy_parts
 
 from jetexp import fitting
 from jetexp.augmentation import AugmentationSettings, augmented
+from jetexp.constituents import ConstituentSettings
 from jetexp.fit_task import training_parts
 from jetexp.images import ImageSettings, make_images
 from jetexp.inputs import InputSettings
 from jetexp.recorder_protocol import NullRecorder
-from jetexp.taggers.settings import TrainingSettings
+from jetexp.taggers.catalogue import build_network, input_settings
+from jetexp.taggers.settings import CnnSettings, TrainingSettings
 from jetexp.training import Parts, Sample, fit, predict
 
 NUMBER, VALIDATION = 60, 40
@@ -52,6 +54,46 @@ def settled(network, parts, *, seed=0, call=lambda: None, **settings):
     settings = TrainingSettings(**{"batch_size": NUMBER, "epochs": 1} | settings)
     history = fit(network, parts, settings, seed=seed, recorder=told)
     return SimpleNamespace(history=history, told=told.told)
+
+
+def test_an_averaged_network_normalises_as_training_jets_are_distributed(monkeypatch):
+    monkeypatch.setattr(fitting, "MEASURED_AT_ONCE", 16)
+    jets = toy_jets(NUMBER)
+    settings = CnnSettings(
+        layers=2, width=4, dense=8, normalisation="batch", constituents=ConstituentSettings(), latent=(8, 6)
+    )
+    parts = training_parts(jets, jets, input_settings(settings, ImageSettings(pixels=8)), 1, None)
+    network = build_network(settings, parts.train.shapes, 2, seed=0)
+    settled(
+        network,
+        parts,
+        epochs=2,
+        batch_size=20,
+        learning_rate=0.02,
+        average=0.5,
+        augmentation=AugmentationSettings(drop=0.5),
+    )
+    layers = [one for one in network.layers if isinstance(one, keras.layers.BatchNormalization)]
+    assert len(layers) == 3
+    for layer in layers:
+        entered = keras.ops.convert_to_numpy(keras.Model(network.input, layer.input)(parts.train.inputs))
+        entered = entered.reshape(-1, entered.shape[-1])
+        np.testing.assert_allclose(layer.moving_mean, entered.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(layer.moving_variance, entered.var(axis=0), atol=1e-5)
+        assert np.ptp(entered, axis=0).max() > 0.01
+
+
+def test_jets_of_every_class_are_measured(monkeypatch):
+    monkeypatch.setattr(fitting, "MEASURED", 4)
+    keras.utils.set_random_seed(0)
+    image = keras.Input((1,), name="image")
+    network = keras.Model({"image": image}, keras.layers.BatchNormalization()(image))
+    fitting.BatchStatistics(
+        network, {"image": np.repeat([0.0, 3.0], 50).astype(np.float32)[:, None]}
+    ).measure()
+    mean, variance = network.layers[-1].get_weights()[2:]
+    assert mean == pytest.approx(1.5)
+    assert variance == pytest.approx(2.25)
 
 
 def flat_weights(network):

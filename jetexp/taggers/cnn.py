@@ -14,7 +14,7 @@ __all__ = ["network"]
 
 
 def network(settings: CnnSettings, shapes: Mapping[str, tuple[int, ...]], classes: int) -> keras.Model:
-    """Build a convolutional network: blocks of convolutions and pooling, one hidden dense layer.
+    """Build a convolutional network: blocks of convolutions and pooling, hidden dense layers.
 
     Parameters
     ----------
@@ -45,8 +45,9 @@ def network(settings: CnnSettings, shapes: Mapping[str, tuple[int, ...]], classe
     if settings.side_inputs:
         beside.append(_side(inputs["observables"], settings))
     features = layers.Concatenate()(beside) if len(beside) > 1 else beside[0]
-    features = layers.Dropout(settings.dropout)(features)
-    features = layers.Dense(settings.dense, activation=settings.activation)(features)
+    for _ in range(settings.dense_layers):
+        features = layers.Dropout(settings.dropout)(features)
+        features = layers.Dense(settings.dense, activation=settings.activation)(features)
     features = layers.Dropout(settings.dropout)(features)
     score = layers.Dense(classes, activation="softmax", dtype="float32", name="score")(features)
     return keras.Model(inputs, score, name="cnn")

@@ -40,7 +40,7 @@ Units = Annotated[int, Field(ge=1, le=4096)]
 
 
 class CnnSettings(Settings):
-    """A convolutional network: blocks of convolutions and pooling, then a dense layer.
+    """A convolutional network: blocks of convolutions and pooling, then dense layers.
 
     Attributes
     ----------
@@ -61,13 +61,15 @@ class CnnSettings(Settings):
     pooling : {"max", "average"}
         What the 2 x 2 pooling keeps.
     head : {"dense", "average"}
-        Whether the last block's pixels all enter the dense layer, or their mean over the image.
+        Whether the last block's pixels all enter the dense layers, or their mean over the image.
     dense : int
-        Units of the hidden dense layer.
+        Units of each hidden dense layer.
+    dense_layers : int
+        Number of hidden dense layers.
     dropout : float
-        Fraction of units dropped before the hidden and before the last dense layer.
+        Fraction of units dropped before each hidden and before the last dense layer.
     side_inputs : tuple of str
-        Observables of the jet that enter the hidden dense layer beside the image.
+        Observables of the jet that enter the first hidden dense layer beside the image.
     constituents : ConstituentSettings, optional
         Let a sum over the jet's constituents, as of a particle flow network, enter there too.
     latent : tuple of int
@@ -85,6 +87,7 @@ class CnnSettings(Settings):
     pooling: Literal["max", "average"] = "max"
     head: Literal["dense", "average"] = "dense"
     dense: int = Field(128, ge=1, le=4096)
+    dense_layers: int = Field(1, ge=1, le=8)
     dropout: float = Field(0.1, ge=0, lt=1)
     side_inputs: tuple[Observable, ...] = ()
     constituents: ConstituentSettings | None = None

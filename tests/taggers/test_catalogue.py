@@ -92,6 +92,7 @@ def test_every_setting_of_the_cnn_changes_the_network():
         "residual": True,
         "head": "average",
         "dense": 16,
+        "dense_layers": 2,
         "dropout": 0.4,
     }
     for name, value in changed.items():
@@ -243,9 +244,9 @@ def test_observables_in_gev_do_not_blow_up():
     assert max(history.loss) < 5
     assert history.val_loss[-1] < 2
     moved = network.get_layer(next(one.name for one in network.layers if "batch_norm" in one.name))
+    # 16 steps alone would not have brought it there
     mean = np.log1p(first.inputs["observables"]).mean(axis=0)
-    # 16 steps with a momentum of 0.9
-    np.testing.assert_allclose(moved.moving_mean, mean * (1 - 0.9**16), rtol=0.1)
+    np.testing.assert_allclose(moved.moving_mean, mean, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
