@@ -28,10 +28,10 @@ run: $(INSTALLED)
 	PATH="$(BIN):$$PATH" mlflow run . --env-manager local --experiment-name $(NAME) -P experiment=$(EXPERIMENT)
 
 test: $(INSTALLED)
-	PATH="$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile -m "not slow"
+	PATH="$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile --durations 20 -m "not slow"
 
 test-slow: $(INSTALLED)
-	PATH="$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile -m slow
+	PATH="$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile --durations 20 -m slow
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

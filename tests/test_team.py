@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -234,6 +235,13 @@ def test_a_wrong_password_is_one_sentence(server, tmp_path):
 def test_a_backup_holds_all_of_it_and_its_champion_serves(server, passwords, job, database, tmp_path):
     backup = server.call("backup", str(tmp_path / "backup"))
     assert backup.returncode == 0, backup.stderr
+    in_bucket = replace(
+        server, settings={**server.settings, "MLFLOW_ARTIFACTS_DESTINATION": "s3://team/mlflow"}
+    )
+    assert in_bucket.call("backup", str(tmp_path / "databases")).returncode == 0
+    names = ["checksums", "runs.dump", "users.dump"]
+    assert sorted(one.name for one in (tmp_path / "databases").iterdir()) == names
+
     folder = tmp_path / "restored"
     for one in (folder, tmp_path / "model", tmp_path / "serving"):
         one.mkdir()
