@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 # seconds: how long an entry may wait to be carried out before others do it, and how often they look
 HANDOVER_TIME = 30.0
+# within which it is done, well before others would take it over
+MOVE_TIME = HANDOVER_TIME / 2
 LOOK = 0.5
 ATTEMPTS = 20
 # seconds; moving aliases takes less than one, and others may have to be waited for
@@ -184,7 +186,7 @@ def _written(client: MlflowClient, name: str, event: Event) -> Event | None:
 
 def _move(client: MlflowClient, name: str, event: Event) -> None:
     """Move the aliases as an entry says; doing it twice does no harm."""
-    end = time.monotonic() + HANDOVER_TIME / 2
+    end = time.monotonic() + MOVE_TIME
 
     def soon(call: Any, *args: str) -> None:
         if time.monotonic() > end:

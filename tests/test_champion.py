@@ -165,10 +165,10 @@ def test_whoever_finds_a_rival_gives_way_and_tries_again(client, monkeypatch):
 
 def test_a_registry_that_is_too_slow_is_left_to_the_next(client, monkeypatch):
     promoted(client, "1")
-    monkeypatch.setattr(champion, "HANDOVER_TIME", -1.0)
+    monkeypatch.setattr(champion, "MOVE_TIME", -1.0)
     with pytest.raises(ModelError, match="version 2 of w-vs-qcd is not champion yet"):
         promote(client, "2", "1")
-    monkeypatch.setattr(champion, "HANDOVER_TIME", 1.0)
+    monkeypatch.setattr(champion, "MOVE_TIME", 15.0)
     assert promote(client, "3", "1") is None
     assert aliases() == {"champion": "2", "previous": "1"}
 
