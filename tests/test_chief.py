@@ -52,6 +52,12 @@ class Toy:
     def lose(self, task):
         self.events.append(("lose", task.name))
 
+    def wait_for(self, event):
+        """Wait until the chief has told of an event."""
+        end = time.monotonic() + 30
+        while event not in [one for one, _ in self.events] and time.monotonic() < end:
+            time.sleep(0.05)
+
     def give_up(self, task, reason):
         self.events.append(("give up", task.name))
         return Report(run_id=task.run_id, outcome="failed", reason=reason)
@@ -96,7 +102,7 @@ def finish(calls):
 class Served:
     """A chief that serves in this process's place, while the test plays its workers."""
 
-    def __init__(self, folder, toy, lease=0.5, **asked):
+    def __init__(self, folder, toy, lease=30.0, **asked):
         self.reports = self.error = None
 
         def serve():
@@ -142,9 +148,13 @@ def test_every_trial_is_done_once_and_workers_end(tmp_path):
 
 def test_a_silent_workers_trial_is_given_to_another_and_its_late_end_counts_for_nothing(tmp_path):
     toy = Toy()
-    with Served(tmp_path, toy, trials=2) as served, worker("silent") as silent, worker("other") as other:
+    with (
+        Served(tmp_path, toy, trials=2, lease=2.0) as served,
+        worker("silent") as silent,
+        worker("other") as other,
+    ):
         trial_id, lost = silent.next_task()
-        time.sleep(1.5)
+        toy.wait_for("lose")
         given = [other.next_task() for _ in range(2)]
         assert {task.name for _, task in given} == {"0"}
         assert given[0][1].run_id == given[1][1].run_id != lost.run_id
@@ -159,15 +169,17 @@ def test_a_silent_workers_trial_is_given_to_another_and_its_late_end_counts_for_
 def test_signs_of_life_keep_a_trial_and_tell_when_it_is_lost(tmp_path, monkeypatch):
     monkeypatch.setattr("jetexp.worker.SIGN_OF_LIFE", 0.1)
     toy = Toy()
-    with Served(tmp_path, toy, trials=1), worker("one") as one, worker("two") as two:
+    with Served(tmp_path, toy, trials=1, lease=2.0), worker("one") as one, worker("two") as two:
         trial_id, task = one.next_task()
         with one.signs_of_life(trial_id, task) as is_taken_away:
-            time.sleep(1.5)
+            time.sleep(4.0)
             assert not is_taken_away()
-        time.sleep(1.5)
+        toy.wait_for("lose")
         again, other = two.next_task()
         with one.signs_of_life(trial_id, task) as is_taken_away:
-            time.sleep(0.5)
+            end = time.monotonic() + 30
+            while not is_taken_away() and time.monotonic() < end:
+                time.sleep(0.05)
             assert is_taken_away()
         two.end(again, report(other))
         finish(two)
@@ -193,7 +205,7 @@ def test_a_report_that_says_nonsense_is_a_lost_worker(tmp_path):
         return told
 
     toy.end = end
-    with Served(tmp_path, toy, lease=30.0, trials=1) as served, worker() as calls:
+    with Served(tmp_path, toy, trials=1) as served, worker() as calls:
         trial_id, task = calls.next_task()
         calls.end(trial_id, report(task, kept={"objective": "much"}))
         assert finish(calls) == ["0"]
@@ -203,7 +215,7 @@ def test_a_report_that_says_nonsense_is_a_lost_worker(tmp_path):
 
 def test_a_trial_that_loses_worker_after_worker_is_given_up(tmp_path):
     toy = Toy()
-    with Served(tmp_path, toy, lease=30.0, trials=2) as served, worker() as calls:
+    with Served(tmp_path, toy, trials=2) as served, worker() as calls:
         for _ in range(TRIES):
             trial_id, task = calls.next_task()
             assert trial_id == "0"
@@ -221,7 +233,7 @@ def test_a_chief_goes_on_where_another_was_killed(tmp_path, kind):
     toy = Toy()
     with Served(tmp_path / "quiet", Toy(), trials=6, kind=kind) as quiet, worker() as calls:
         names = finish(calls)
-    first = Served(tmp_path / "killed", toy, trials=6, kind=kind, lease=30.0)
+    first = Served(tmp_path / "killed", toy, trials=6, kind=kind)
     toy.end = lambda task, told: (_ for _ in ()).throw(KeyboardInterrupt) if task.name == "2" else told
     with first, worker() as calls, worker("patient") as patient:
         given = [calls.next_task() for _ in range(1)]
@@ -235,7 +247,7 @@ def test_a_chief_goes_on_where_another_was_killed(tmp_path, kind):
         first.thread.join(60)
         assert isinstance(first.error, KeyboardInterrupt)
         del toy.end
-        with Served(tmp_path / "killed", toy, trials=6, kind=kind, lease=30.0) as second:
+        with Served(tmp_path / "killed", toy, trials=6, kind=kind) as second:
             # its worker tells the end to the new chief, who knows the trial
             ending.join(60)
             assert not ending.is_alive()

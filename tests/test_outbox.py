@@ -75,7 +75,7 @@ def test_a_server_that_is_away_keeps_nobody_waiting_and_gets_everything_later(se
             child.note("one trial", "| a |")
         recorder.tags({"best_run": child.run_id, "best_model": child.model_uri})
         recorder.metrics({"loss": 1.0}, step=3)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     assert child.run_id.startswith("pending-")
     assert child.model_uri.startswith("models:/pending-")
     assert caplog.messages[0].startswith("MLflow does not answer: what is recorded is kept in ")
@@ -153,7 +153,7 @@ def test_an_execution_that_is_stopped_waits_for_no_server(server, run, tmp_path)
         raise KeyboardInterrupt
     with pytest.raises(StoreAwayError):
         outbox.close(2.0)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
     kept = [json.loads(path.read_text()) for path in undelivered(tmp_path)]
     assert [one["kind"] for one in kept] == ["run", "end"]
     assert kept[-1]["status"] == "KILLED"

@@ -75,13 +75,13 @@ def test_a_stop_that_was_lost_is_raised_again():
         with first_signal_raises():
             loses_what_is_raised(signal.SIGTERM)
             loses_what_is_raised(signal.SIGTERM)
-            time.sleep(10)
+            time.sleep(60)
 
     began = time.monotonic()
     with pytest.raises(SystemExit) as raised:
         stopped()
     assert raised.value.code == 128 + signal.SIGTERM
-    assert time.monotonic() - began < 9.5
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,7 @@ def test_a_server_that_is_not_there_is_reported_at_once_and_nothing_is_written(
     started = time.monotonic()
     with pytest.raises(JetexpError, match="does not answer") as caught:
         check_reachable()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert "secret" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -267,7 +267,7 @@ def test_a_store_that_is_none_is_reported_at_once(tmp_path, monkeypatch):
     started = time.monotonic()
     with pytest.raises(JetexpError, match="file is not a database"):
         connect()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 def test_a_locked_store_is_waited_for_and_another_fault_is_not(monkeypatch):
