@@ -62,6 +62,17 @@ def work(folder, made, **changes):
     return thread
 
 
+def run_by_chief(experiment, folder, **settings):
+    """Run an experiment whose trials and final fits workers make."""
+    return run_experiment(
+        experiment,
+        jets_folder=folder / "chief",
+        executions=folder / "executions",
+        chief_address=ADDRESS,
+        **settings,
+    )
+
+
 def wait_until(condition):
     """Wait for what comes soon; what does not come fails the test at its next assertion."""
     end = time.monotonic() + 60
@@ -86,12 +97,7 @@ def test_a_worker_does_what_one_process_does(mlflow_store, tmp_path, experiment)
     made = []
     # one alone: Keras' random numbers are a process's, and the test has but one
     thread = work(tmp_path / "worker", made)
-    together = run_experiment(
-        experiment,
-        jets_folder=tmp_path / "chief",
-        executions=tmp_path / "executions",
-        chief_address=ADDRESS,
-    )
+    together = run_by_chief(experiment, tmp_path)
     thread.join(60)
     assert made == [5]
     assert not list((tmp_path / "executions").glob("*/"))
@@ -125,12 +131,7 @@ def test_a_trial_that_fails_fails_there_and_the_search_goes_on(
     monkeypatch.setattr("jetexp.search.TrialRunner._fit", fit)
     made = []
     thread = work(tmp_path / "worker", made)
-    outcome = run_experiment(
-        experiment.model_copy(update={"seeds": 1}),
-        jets_folder=tmp_path / "chief",
-        executions=tmp_path / "executions",
-        chief_address=ADDRESS,
-    )
+    outcome = run_by_chief(experiment.model_copy(update={"seeds": 1}), tmp_path)
     thread.join(60)
     assert made == [4]
     runs = runs_of(outcome)
@@ -170,12 +171,7 @@ def test_a_worker_that_is_stopped_gives_its_trial_back_at_once(
     monkeypatch.setattr("jetexp.search.TrialRunner._fit", fit)
     thread = threading.Thread(target=run)
     thread.start()
-    outcome = run_experiment(
-        experiment.model_copy(update={"seeds": 1}),
-        jets_folder=tmp_path / "chief",
-        executions=tmp_path / "executions",
-        chief_address=ADDRESS,
-    )
+    outcome = run_by_chief(experiment.model_copy(update={"seeds": 1}), tmp_path)
     thread.join(60)
     assert made == ["stopped", 3]
     again = next(one for one in runs_of(outcome).values() if "retry_of" in one.data.tags)
@@ -213,13 +209,11 @@ def test_a_worker_that_has_lost_its_trial_stops_at_the_next_epoch_and_goes_on(
     monkeypatch.setattr("jetexp.search.TrialRunner._fit", fit)
     made = []
     thread = work(tmp_path / "worker", made)
-    outcome = run_experiment(
+    outcome = run_by_chief(
         experiment.model_copy(
             update={"seeds": 1, "training": experiment.training.model_copy(update={"epochs": 1})}
         ),
-        jets_folder=tmp_path / "chief",
-        executions=tmp_path / "executions",
-        chief_address=ADDRESS,
+        tmp_path,
     )
     thread.join(60)
     assert made == [4]
@@ -244,13 +238,7 @@ def test_a_final_fit_that_fails_ends_the_execution(mlflow_store, tmp_path, exper
     thread = work(tmp_path / "worker", made, _fit=fit)
     asked = experiment.model_copy(update={"search": None, "seeds": 1})
     with pytest.raises(JetexpError, match="The fit seed-00 failed: its loss is not a number"):
-        run_experiment(
-            asked,
-            jets_folder=tmp_path / "chief",
-            executions=tmp_path / "executions",
-            chief_address=ADDRESS,
-            patience=5.0,
-        )
+        run_by_chief(asked, tmp_path, patience=5.0)
     statuses = sorted(
         (run.info.run_name, run.info.status)
         for run in MlflowClient().search_runs(
