@@ -126,7 +126,7 @@ def test_other_methods(parts, method, epochs):
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="elsewhere the system kills the process")
 def test_a_network_too_wide_for_the_memory_is_a_failed_trial_and_the_search_goes_on(parts, monkeypatch):
-    monkeypatch.setattr(memory_limit, "available_memory", lambda: 100_000_000)
+    monkeypatch.setattr(memory_limit, "available_memory", lambda: 400_000_000)
     space = {"width": Choices(choices=(1024, 4))}
     result, recorder = run(parts, trials=2, space=space)
     failed = next(trial for trial in result.trials if trial.status == "failed")
