@@ -267,7 +267,7 @@ def fit(
                 network.set_weights(stepped.get_weights())
             statistics.measure()
             scores = predict(network, parts.validation.inputs)
-            _check_finite(values["loss"], scores, epoch, settings)
+            _check_finite(values["loss"], scores, network, epoch, settings)
             values |= judged(scores, parts.validation.label, parts.signal)
             recorder.metrics(values, step=epoch + 1)
             logger.debug("%s: epoch %d: %s", description, epoch + 1, values)
@@ -309,9 +309,14 @@ def _means(told: list[tuple[int, dict[str, list[float]]]]) -> dict[str, float]:
 
 
 def _check_finite(
-    loss: float, scores: npt.NDArray[np.float32], epoch: int, settings: TrainingSettings
+    loss: float,
+    scores: npt.NDArray[np.float32],
+    network: keras.Model,
+    epoch: int,
+    settings: TrainingSettings,
 ) -> None:
-    if not (np.isfinite(loss) and np.isfinite(scores).all()):
+    # the weights too: on some processors pooling and ReLU make a number of what is none
+    if not all(np.isfinite(values).all() for values in (loss, scores, *network.get_weights())):
         raise JetexpError(
             f"The loss was no longer a number in epoch {epoch + 1}, with learning_rate "
             f"{settings.learning_rate:g}: a smaller one would be right."
