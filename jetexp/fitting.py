@@ -18,7 +18,7 @@ from jetexp.taggers.settings import TrainingSettings
 if TYPE_CHECKING:
     from jetexp.training import Parts
 
-__all__ = ["BatchStatistics", "MovingAverage", "compile_network", "judged", "pieces_of_epochs", "targets"]
+__all__ = ["AveragingAdam", "BatchStatistics", "compile_network", "judged", "pieces_of_epochs", "targets"]
 
 # a probability of exactly zero has no logarithm; Keras clips its own loss at the same value
 SMALLEST_PROBABILITY = 1e-7
@@ -145,58 +145,64 @@ def targets(parts: Parts, settings: TrainingSettings, *, classes: int) -> npt.ND
     return np.eye(classes, dtype=np.float32)[label]
 
 
-class MovingAverage(keras.callbacks.Callback):
-    """Exponential moving average of the weights, step by step.
+# a network that is cloned takes its optimizer along
+@keras.saving.register_keras_serializable("jetexp")
+class AveragingAdam(keras.optimizers.Adam):
+    """Adam that keeps an exponential moving average of the weights, step by step.
 
-    Keras's own begins with the untrained weights and is slow to forget them. Here the time constant
+    Keras's own average begins with the untrained weights and is slow to forget them. Here the time constant
     grows with the steps made, until it is what is asked for, so that the average is of use from the first
-    epoch on.
+    epoch on. It is part of the step itself: weights that left the device after each step would be waited
+    for.
 
     Parameters
     ----------
-    settings : TrainingSettings
-        The time constant, as a fraction of all steps.
-    steps : int
-        Steps of an epoch.
+    average_steps : float
+        The time constant in steps; 0 is no average.
+    **settings
+        Of Adam.
     """
 
     # of the steps made so far, the part that the average reaches back to
     SHARE = 1 / 3
 
-    def __init__(self, settings: TrainingSettings, steps: int) -> None:
-        super().__init__()
-        self._constant = settings.average * settings.epochs * steps
-        self._made = 0
-        self._average: list[npt.NDArray[np.float32]] = []
-        self._weights: list[npt.NDArray[np.float32]] = []
+    def __init__(self, average_steps: float = 0.0, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.average_steps = average_steps
+        self._averages: list[keras.Variable] = []
+        self._left: list[npt.NDArray[np.float32]] = []
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Add the weights of a step."""
-        self._made += 1
-        share = 1 / max(1.0, min(self._constant, self.SHARE * self._made))
-        weights = self._now()
-        if not self._average:
-            self._average = weights
-        for average, one in zip(self._average, weights, strict=True):
-            average += share * (one - average)
+    def get_config(self) -> dict[str, Any]:
+        """Give all that it is made of."""
+        return {**super().get_config(), "average_steps": self.average_steps}
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Make room for the average of each weight."""
+        super().build(variables)
+        if self.average_steps and not self._averages:
+            self._averages = [self.add_variable_from_reference(one, "average") for one in variables]
+
+    def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
+        """Make a step, and add what it leads to."""
+        super().apply(grads, trainable_variables)
+        if not self._averages:
+            return
+        made = keras.ops.cast(self.iterations, "float32")
+        share = 1 / keras.ops.maximum(1.0, keras.ops.minimum(self.average_steps, self.SHARE * made))
+        for average, one in zip(self._averages, self._trainable_variables, strict=True):
+            average.assign(average + keras.ops.cast(share, average.dtype) * (one - average))
 
     def put_in(self) -> None:
         """Put the average in the weights' place."""
-        self._weights = self._now()
-        self._set(self._average)
+        self._left = [np.array(keras.ops.convert_to_numpy(one)) for one in self._trainable_variables]
+        for one, average in zip(self._trainable_variables, self._averages, strict=True):
+            one.assign(average)
 
     def take_out(self) -> None:
-        """Put the weights back."""
-        if self._weights:
-            self._set(self._weights)
-
-    def _now(self) -> list[npt.NDArray[np.float32]]:
-        # copies: what the backend gives may be a view of weights that change
-        return [np.array(keras.ops.convert_to_numpy(one)) for one in self.model.trainable_variables]
-
-    def _set(self, values: list[npt.NDArray[np.float32]]) -> None:
-        for variable, value in zip(self.model.trainable_variables, values, strict=True):
-            variable.assign(value)
+        """Put the weights back, if the average took their place."""
+        if self._left:
+            for one, value in zip(self._trainable_variables, self._left, strict=True):
+                one.assign(value)
 
 
 class BatchStatistics:
@@ -255,11 +261,11 @@ def compile_network(network: keras.Model, settings: TrainingSettings, jets: int)
         Number of training jets, for the schedule.
     """
     per_epoch = -(-jets // settings.batch_size)
-    rate = _learning_rate(settings, per_epoch)
-    if settings.weight_decay:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
-    else:
-        optimizer = keras.optimizers.Adam(rate)
+    optimizer = AveragingAdam(
+        settings.average * settings.epochs * per_epoch,
+        learning_rate=_learning_rate(settings, per_epoch),
+        weight_decay=settings.weight_decay or None,
+    )
     loss: Any = "sparse_categorical_crossentropy"
     if settings.label_smoothing:
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)

@@ -14,7 +14,7 @@ from jetexp.inputs import Inputs, LazyArray, number_of_jets, some_inputs
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["ForwardPass", "compiled", "forward_in_batches", "uncompiled"]
+__all__ = ["ForwardPass", "bare_copy", "compiled", "forward_in_batches", "uncompiled"]
 
 # jets whose inputs are made together where they are not in memory
 MADE_AT_ONCE = 16_384
@@ -125,3 +125,23 @@ def _by_constituents(inputs: Inputs) -> npt.NDArray[np.int64]:
     if "constituents" not in inputs:
         return np.arange(number_of_jets(inputs))
     return np.argsort(np.count_nonzero(inputs["constituents"][:][..., 2], axis=1), kind="stable")
+
+
+def bare_copy(network: keras.Model) -> keras.Model:
+    """Copy a network without what it was fitted by.
+
+    Keras's ``clone_model`` takes the optimizer along, which is a class of this package.
+
+    Parameters
+    ----------
+    network : keras.Model
+        A functional network.
+
+    Returns
+    -------
+    keras.Model
+        The same layers with weights of their own, not compiled.
+    """
+    copy = type(network).from_config(network.get_config())
+    copy.set_weights(network.get_weights())
+    return copy

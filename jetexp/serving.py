@@ -24,7 +24,7 @@ from pydantic import Field
 
 from jetexp.errors import ModelError
 from jetexp.images import ImageSettings
-from jetexp.inference import ForwardPass, compiled
+from jetexp.inference import ForwardPass, bare_copy, compiled
 from jetexp.inputs import InputSettings, make_inputs
 from jetexp.jets.observables import FROM_FASTJET
 from jetexp.jets.pixels import HALF_WIDTH, PIXELS, jets_from_images
@@ -431,10 +431,7 @@ def _requirements(settings: ServedSettings) -> tuple[str, ...]:
 
 def _artifacts(network: keras.Model, settings: ServedSettings, folder: Path) -> dict[str, str]:
     """Write network and settings into a folder, and name the files."""
-    import keras
-
-    bare = keras.models.clone_model(network)  # without optimizer and its state
-    bare.set_weights(network.get_weights())
+    bare = bare_copy(network)
     files = {"network": folder / "network.keras", "settings": folder / "settings.json"}
     bare.save(files["network"])
     files["settings"].write_text(settings.model_dump_json(indent=2), encoding="utf-8")

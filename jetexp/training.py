@@ -222,7 +222,6 @@ def fit(
 
     from jetexp.fitting import (
         BatchStatistics,
-        MovingAverage,
         compile_network,
         judged,
         pieces_of_epochs,
@@ -235,7 +234,7 @@ def fit(
     with shared_by(settings.devices):
         compile_network(stepped, settings, len(parts.train))
     target = targets(parts, settings, classes=network.output_shape[-1])
-    average = MovingAverage(settings, -(-len(parts.train) // settings.batch_size))
+    optimizer = stepped.optimizer
     statistics = BatchStatistics(network, parts.train.inputs)
     epochs: list[dict[str, float]] = []
     best = kept = 0
@@ -245,7 +244,7 @@ def fit(
         told: list[tuple[int, dict[str, list[float]]]] = []
         for piece in pieces_of_epochs(parts, settings, seed):
             if settings.average and not told:
-                average.take_out()
+                optimizer.take_out()
             shown = len(piece.jets) - len(piece.jets) % settings.devices
             with shared_by(settings.devices):
                 fitted = stepped.fit(
@@ -254,7 +253,6 @@ def fit(
                     batch_size=settings.batch_size,
                     shuffle=False,
                     verbose=0,
-                    callbacks=[average] if settings.average else [],
                 )
             told.append((shown, fitted.history))
             if not piece.last:
@@ -262,7 +260,7 @@ def fit(
             epoch, values = piece.epoch, _means(told)
             told = []
             if settings.average:
-                average.put_in()
+                optimizer.put_in()
             if stepped is not network:
                 network.set_weights(stepped.get_weights())
             statistics.measure()

@@ -1,15 +1,18 @@
 """Networks compiled once, for any number of jets."""
 
 from concurrent.futures import ThreadPoolExecutor
+from zipfile import ZipFile
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from jetexp.inference import compiled, forward_in_batches
+from jetexp.inference import bare_copy, compiled, forward_in_batches, uncompiled
+from jetexp.recorder_protocol import NullRecorder
 from jetexp.taggers.catalogue import build_ensemble, build_network
-from jetexp.taggers.settings import CnnSettings, PfnSettings
+from jetexp.taggers.settings import CnnSettings, PfnSettings, TrainingSettings
+from jetexp.training import Parts, Sample, fit
 
 SHAPES = {"image": (12, 12, 1), "observables": (2,), "constituents": (10, 3)}
 
@@ -109,3 +112,17 @@ def test_threads_at_once_do_not_disturb_each_other():
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(forward, parts))
     assert np.abs(np.concatenate(answers) - forward(inputs)).max() < 1e-6
+
+
+def test_a_bare_copy_knows_nothing_of_how_it_was_fitted(tmp_path):
+    network = cnn()
+    inputs = made(60)
+    parts = Parts(Sample(inputs, np.arange(60) % 2), Sample(inputs, np.arange(60) % 2), 1)
+    fit(network, parts, TrainingSettings(average=0.2, epochs=1), seed=0, recorder=NullRecorder())
+    copy = bare_copy(network)
+    assert network.compiled
+    assert not copy.compiled
+    np.testing.assert_array_equal(uncompiled(copy)(inputs), uncompiled(network)(inputs))
+    copy.save(tmp_path / "network.keras")
+    with ZipFile(tmp_path / "network.keras") as file:
+        assert "jetexp" not in file.read("config.json").decode()

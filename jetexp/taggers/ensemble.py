@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers, ops
 
+from jetexp.inference import bare_copy
+
 __all__ = ["network"]
 
 # a probability of zero has no logarithm; Keras clips its own loss at the same value
@@ -32,8 +34,7 @@ def network(members: Sequence[keras.Model], temperature: float = 1.0) -> keras.M
     inputs = {name: keras.Input(one.shape[1:], name=name) for name, one in members[0].input.items()}
     logarithms = []
     for number, member in enumerate(members):
-        copy = keras.models.clone_model(member)
-        copy.set_weights(member.get_weights())
+        copy = bare_copy(member)
         copy.name = f"member_{number}"
         logarithms.append(ops.log(ops.maximum(copy(inputs), SMALLEST_PROBABILITY)))
     mean = layers.Average()(logarithms) if len(logarithms) > 1 else logarithms[0]
