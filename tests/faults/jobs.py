@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import yaml
+
 ROOT = Path(__file__).parent.parent.parent
+# in place of the default one: how it learns is not what is tried, and each start builds it anew
+SMALL_NETWORK = {"kind": "cnn", "layers": 2, "width": 4, "dense": 16}
 PHASES = ("jets", "search", "seeds", "evaluation", "registry")
 TRIALS, SEEDS, EPOCHS = 3, 2, 2
 # seconds that a job may take
@@ -48,7 +52,13 @@ class Job:
     def start(self) -> subprocess.Popen[bytes]:
         """Call ``mlflow run``, in a process group of its own."""
         self.before = {run_id for (run_id,) in self.rows("select run_uuid from runs")}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        experiment = self.folder / "experiment.yaml"
+        content = yaml.safe_load((ROOT / "experiments" / "w_vs_qcd.yaml").read_text(encoding="utf-8"))
+        if not experiment.exists():  # others of a crowd may be reading it
+            experiment.write_text(yaml.safe_dump({**content, "tagger": SMALL_NETWORK}), encoding="utf-8")
         parameters = {
+            "experiment": experiment,
             "per_class": self.per_class,
             "trials": self.trials,
             "seeds": SEEDS,
@@ -56,7 +66,6 @@ class Job:
             "seed": self.seed,
         }
         given = [word for name, value in parameters.items() for word in ("-P", f"{name}={value}")]
-        self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", *given],
