@@ -43,7 +43,14 @@ CODE = (
 )
 # and what one of a kind does
 CODE_OF_KIND = {
-    "cnn": ("constituents.py", "images.py", "jets/observables.py", "taggers/cnn.py", "taggers/pfn.py"),
+    "cnn": (
+        "constituents.py",
+        "images.py",
+        "jets/observables.py",
+        "taggers/attention.py",
+        "taggers/cnn.py",
+        "taggers/pfn.py",
+    ),
     "notebook": ("images.py", "taggers/notebook.py"),
     "pfn": ("constituents.py", "taggers/pfn.py"),
 }

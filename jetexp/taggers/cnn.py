@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import keras
 from keras import layers, ops
 
+from jetexp.taggers.attention import attended
 from jetexp.taggers.pfn import any_number, summed
 from jetexp.taggers.settings import CnnSettings
 
@@ -42,6 +43,8 @@ def network(settings: CnnSettings, shapes: Mapping[str, tuple[int, ...]], classe
     beside = [_flat(features, settings)]
     if settings.constituents is not None:
         beside.append(summed(inputs["constituents"], settings.latent))
+    if settings.attention is not None:
+        beside.append(attended(inputs["constituents"], settings.attention))
     if settings.side_inputs:
         beside.append(_side(inputs["observables"], settings))
     features = layers.Concatenate()(beside) if len(beside) > 1 else beside[0]

@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from jetexp.taggers.settings import PfnSettings
 
-__all__ = ["any_number", "network", "summed"]
+__all__ = ["any_number", "features_of", "network", "sum_over_jet", "summed"]
 
 # these bring angles, fractions of pT and the sum over a jet to the order of one
 ANGLE = 0.2
@@ -83,12 +83,47 @@ def summed(
     -------
     KerasTensor, shape (N, latent[-1])
     """
+    features, there = features_of(constituents)
+    for units in latent:
+        features = layers.Dense(units, activation="relu", kernel_initializer="he_uniform")(features)
+    total = sum_over_jet(features, there)
+    return layers.BatchNormalization()(total) if normalisation == "batch" else total
+
+
+def features_of(constituents: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Describe each constituent by numbers of the order of one.
+
+    Parameters
+    ----------
+    constituents : KerasTensor, shape (N, constituents, 3)
+        Eta, phi and the fraction of pT, which is zero where there is no constituent.
+
+    Returns
+    -------
+    features : KerasTensor, shape (N, constituents, 4)
+        Eta, phi, the logarithm of the fraction, the fraction.
+    there : KerasTensor of float32, shape (N, constituents, 1)
+        One where there is a constituent, else zero.
+    """
     fraction = constituents[..., 2:3]
     logarithm = ops.log(ops.maximum(fraction, SMALLEST_FRACTION)) / 5 + 1
     features = ops.concatenate([constituents[..., :2] / ANGLE, logarithm, fraction / FRACTION], axis=-1)
-    for units in latent:
-        features = layers.Dense(units, activation="relu", kernel_initializer="he_uniform")(features)
-    # float32, and so is the sum, whatever the layers compute in
-    there = ops.cast(fraction > 0, "float32")
-    total = ops.sum(features * there, axis=1) / NUMBER
-    return layers.BatchNormalization()(total) if normalisation == "batch" else total
+    return features, ops.cast(fraction > 0, "float32")
+
+
+def sum_over_jet(features: keras.KerasTensor, there: keras.KerasTensor) -> keras.KerasTensor:
+    """Sum what was made of the constituents over each jet, in float32 whatever it was computed in.
+
+    Parameters
+    ----------
+    features : KerasTensor, shape (N, constituents, K)
+        Of each constituent.
+    there : KerasTensor of float32, shape (N, constituents, 1)
+        As of :func:`features_of`.
+
+    Returns
+    -------
+    KerasTensor of float32, shape (N, K)
+        Of the order of one.
+    """
+    return ops.sum(features * there, axis=1) / NUMBER

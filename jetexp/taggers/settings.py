@@ -19,6 +19,7 @@ from jetexp.taggers.classical_settings import (
 
 __all__ = [
     "CLASSICAL",
+    "AttentionSettings",
     "ClassicalSettings",
     "CnnSettings",
     "MassWindowSettings",
@@ -37,6 +38,36 @@ class NotebookSettings(Settings):
 
 
 Units = Annotated[int, Field(ge=1, le=4096)]
+
+
+class AttentionSettings(Settings):
+    """Self-attention among a jet's constituents.
+
+    Attributes
+    ----------
+    constituents : int
+        The hardest constituents that look at each other.
+    blocks : int
+        Number of Transformer blocks.
+    width : int
+        Numbers that describe a constituent between them.
+    heads : int
+        Ways in which each looks at the others; divides the width.
+    latent : int
+        Units of the layer whose sum over the constituents is taken.
+    """
+
+    constituents: int = Field(60, ge=1, le=1000)
+    blocks: int = Field(2, ge=1, le=24)
+    width: int = Field(64, ge=1, le=4096)
+    heads: int = Field(4, ge=1, le=64)
+    latent: int = Field(128, ge=1, le=4096)
+
+    @model_validator(mode="after")
+    def _heads_of_one_width(self) -> AttentionSettings:
+        if self.width % self.heads:
+            raise ValueError(f"a width of {self.width} cannot be shared by {self.heads} heads")
+        return self
 
 
 class CnnSettings(Settings):
@@ -74,6 +105,9 @@ class CnnSettings(Settings):
         Let a sum over the jet's constituents, as of a particle flow network, enter there too.
     latent : tuple of int
         Units of the dense layers applied to each of them.
+    attention : AttentionSettings, optional
+        Let the hardest of them look at each other, too, and what they have seen enter beside the sum; needs
+        constituents.
     """
 
     kind: Literal["cnn"] = "cnn"
@@ -92,6 +126,13 @@ class CnnSettings(Settings):
     side_inputs: tuple[Observable, ...] = ()
     constituents: ConstituentSettings | None = None
     latent: tuple[Units, ...] = Field((64, 64, 128), min_length=1)
+    attention: AttentionSettings | None = None
+
+    @model_validator(mode="after")
+    def _attention_among_constituents(self) -> CnnSettings:
+        if self.attention is not None and self.constituents is None:
+            raise ValueError("attention is among constituents: 'constituents: {}' beside it would be right")
+        return self
 
 
 class PfnSettings(Settings):
