@@ -57,6 +57,9 @@ def compiled(network: keras.Model) -> ForwardPass:
     ragged = [name for name, spec in taken.items() if spec.shape[1:2] == [None]]
 
     def answer(inputs: Inputs) -> npt.NDArray[np.float32]:
+        if not number_of_jets(inputs):
+            # on some processors TensorFlow refuses to convolve no images at all
+            return np.zeros((0, network.output_shape[-1]), np.float32)
         return np.asarray(traced({**inputs, **{name: _filled(inputs[name]) for name in ragged}}), np.float32)
 
     return answer
