@@ -57,9 +57,9 @@ class AttentionSettings(Settings):
         Units of the layer whose sum over the constituents is taken.
     """
 
-    constituents: int = Field(60, ge=1, le=1000)
+    constituents: int = Field(40, ge=1, le=1000)
     blocks: int = Field(2, ge=1, le=24)
-    width: int = Field(64, ge=1, le=4096)
+    width: int = Field(32, ge=1, le=4096)
     heads: int = Field(4, ge=1, le=64)
     latent: int = Field(128, ge=1, le=4096)
 
