@@ -64,7 +64,11 @@ def test_the_resolved_experiment_reads_back_as_itself(tmp_path: Path) -> None:
             "kind: pfn, latnt: [8]",
             r"'references.0.tagger.latnt'; did you mean 'latent'\?",
         ),
-        ("{min: 0.0, max: 0.3}", "{min: 0.0, mx: 0.3}", "key 'search.space.dropout.max' is missing"),
+        (
+            "{min: 2.0e-3, max: 5.0e-3",
+            "{min: 2.0e-3, mx: 5.0e-3",
+            "key 'search.space.learning_rate.max' is missing",
+        ),
         ("seed: 4", "seed: 1", "another seed"),
     ],
 )
