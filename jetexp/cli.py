@@ -495,6 +495,9 @@ def main() -> None:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # its own keeps what was freed: half a gigabyte after a million jets
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # processes share an accelerator's memory only if none takes all of it at its start
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or a missing GPU is told as an error
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it tells an address that is wrong in its own words too
     logging.getLogger("tensorflow").setLevel(

@@ -58,7 +58,10 @@ jets_folder_option = click.option(
     help="Where generated jets are kept.",
 )
 workers_option = click.option(
-    "--workers", type=INTEGER, help="Processes that generate jets and fit networks; by default one a core."
+    "--workers",
+    type=INTEGER,
+    help="Processes that generate jets and fit networks; by default one a core, and one fit at a time where "
+    "there is an accelerator.",
 )
 dask_option = click.option(
     "--dask",

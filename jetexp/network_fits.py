@@ -95,7 +95,7 @@ def fit_networks(
     """Train every network of an experiment from each of its seeds, and score the test jets with each.
 
     Nothing is chosen by what the test jets say. Several fits are made at once, a worker process each,
-    where there is no accelerator and they take long enough to be worth it.
+    where they take long enough to be worth it.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def fit_networks(
     store : FitStore, optional
         Where finished fits are looked up and kept; by default all are made.
     workers : int, optional
-        Number of processes; by default one a core.
+        Number of processes; by default one a core, and one alone where there is an accelerator.
     chief : Chief, optional
         Has its workers, on whatever machines, make them.
 
@@ -340,9 +340,8 @@ def _in_order(tasks: Sequence[FitTask]) -> Oracle:
 
 
 def _processes(tasks: Sequence[FitTask], workers: int | None) -> int:
-    """Decide how many fits are made at once."""
-    if any(not device.startswith("cpu") for device in devices()):
-        return 1
-    if workers is None and sum(task.work for task in tasks) < WORTH_WORKERS:
+    """Decide how many fits are made at once; how many an accelerator can hold, the user knows."""
+    has_accelerator = any(not device.startswith("cpu") for device in devices())
+    if workers is None and (has_accelerator or sum(task.work for task in tasks) < WORTH_WORKERS):
         return 1
     return min(workers or cores(), len(tasks))

@@ -148,9 +148,10 @@ def test_short_fits_are_made_here_and_long_ones_in_a_worker_a_core(monkeypatch):
     assert network_fits._processes(tasks(5), 3) == 3
 
 
-def test_fits_share_no_accelerator(monkeypatch):
+def test_fits_share_an_accelerator_only_if_that_is_asked_for(monkeypatch):
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0", "gpu:0"])
-    assert network_fits._processes(tasks(5), 3) == 1
+    assert network_fits._processes(tasks(5, WORTH_WORKERS), None) == 1
+    assert network_fits._processes(tasks(5), 3) == 3
 
 
 def test_fits_of_other_seeds_have_other_keys():
