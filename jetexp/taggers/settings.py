@@ -55,6 +55,9 @@ class AttentionSettings(Settings):
         Ways in which each looks at the others; divides the width.
     latent : int
         Units of the layer whose sum over the constituents is taken.
+    pairs : int
+        Units of the layer that sees how far apart two constituents are and how they share their pT, and
+        says how far one looks at the other; 0 for none.
     """
 
     constituents: int = Field(40, ge=1, le=1000)
@@ -62,6 +65,7 @@ class AttentionSettings(Settings):
     width: int = Field(32, ge=1, le=4096)
     heads: int = Field(4, ge=1, le=64)
     latent: int = Field(128, ge=1, le=4096)
+    pairs: int = Field(8, ge=0, le=1024)
 
     @model_validator(mode="after")
     def _heads_of_one_width(self) -> AttentionSettings:

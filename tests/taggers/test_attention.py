@@ -7,12 +7,13 @@ from pydantic import ValidationError
 from toys import toy_jets
 
 from jetexp.constituents import ConstituentSettings, make_constituents
-from jetexp.taggers.attention import attended
+from jetexp.taggers.attention import attended, pairs_of
 from jetexp.taggers.catalogue import build_network
 from jetexp.taggers.pfn import summed
 from jetexp.taggers.settings import AttentionSettings, CnnSettings
 
-SMALL = AttentionSettings(constituents=40, blocks=2, width=8, heads=2, latent=6)
+SMALL = AttentionSettings(constituents=40, blocks=2, width=8, heads=2, latent=6, pairs=0)
+PAIRS = SMALL.model_copy(update={"pairs": 5})
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +45,21 @@ def contributions(network, lists):
     return found(network, lists) - found(network, np.zeros_like(lists))
 
 
-def test_the_order_of_constituents_is_no_matter(lists):
-    network, random = attention(), np.random.default_rng(0)
+@pytest.mark.parametrize("settings", [SMALL, PAIRS], ids=["alone", "pairs"])
+def test_the_order_of_constituents_is_no_matter(lists, settings):
+    network, random = attention(settings), np.random.default_rng(0)
     shuffled = np.stack([one[random.permutation(40)] for one in lists])
     assert not np.array_equal(shuffled, lists)
     np.testing.assert_allclose(found(network, shuffled), found(network, lists), atol=1e-4)
 
 
-def test_what_stands_where_there_is_no_constituent_is_no_matter(lists):
+@pytest.mark.parametrize("settings", [SMALL, PAIRS], ids=["alone", "pairs"])
+def test_what_stands_where_there_is_no_constituent_is_no_matter(lists, settings):
     few = lists.copy()
     few[:, 25:] = 0
     anything = few.copy()
     anything[:, 25:, :2] = 3.0
-    network = attention()
+    network = attention(settings)
     np.testing.assert_allclose(found(network, anything), found(network, few), atol=1e-5)
 
 
@@ -81,8 +84,9 @@ def test_constituents_look_at_each_other(lists):
         assert (np.abs(whole - parts).max() > 1e-3) == apart
 
 
-def test_an_empty_jet_is_no_number_short():
-    scores = found(attention(), np.zeros((2, 40, 3), np.float32))
+@pytest.mark.parametrize("settings", [SMALL, PAIRS], ids=["alone", "pairs"])
+def test_an_empty_jet_is_no_number_short(settings):
+    scores = found(attention(settings), np.zeros((2, 40, 3), np.float32))
     assert np.isfinite(scores).all()
     np.testing.assert_array_equal(scores[0], scores[1])
 
@@ -93,8 +97,16 @@ def test_every_setting_changes_the_layers():
         network = build_network(settings, {"image": (8, 8, 1), "constituents": (40, 3)}, 2, seed=0)
         return [weights.shape for weights in network.weights]
 
-    for name, value in {"blocks": 1, "width": 16, "heads": 4, "latent": 5}.items():
+    for name, value in {"blocks": 1, "width": 16, "heads": 4, "latent": 5, "pairs": 3}.items():
         assert shapes(**{name: value}) != shapes(), name
+
+
+def test_lists_may_be_shorter_than_those_trained_on(lists):
+    entered = keras.Input((None, 3))
+    network = keras.Model(entered, attended(entered, PAIRS))
+    few = lists.copy()
+    few[:, 25:] = 0
+    np.testing.assert_allclose(found(network, few[:, :25]), found(network, few), atol=1e-4)
 
 
 def test_what_cannot_be_is_refused():
@@ -102,3 +114,22 @@ def test_what_cannot_be_is_refused():
         AttentionSettings(width=30, heads=4)
     with pytest.raises(ValidationError, match="attention is among constituents"):
         CnnSettings(attention=AttentionSettings())
+
+
+def test_pairs_know_distance_and_shares():
+    # arXiv:2202.03772, section 4, by hand for two constituents and a third that is not there
+    lists = np.array([[[0.1, 0.2, 0.6], [-0.2, 0.6, 0.2], [0, 0, 0]]], np.float32)
+    found = keras.ops.convert_to_numpy(pairs_of(lists))
+    assert found.shape == (1, 3, 3, 3)
+    expected = [np.log(0.5) / 2 + 1, np.log(0.2 * 0.5) / 4 + 2, np.log(0.2 / 0.8) / 2 + 1]
+    np.testing.assert_allclose(found[0, 0, 1], expected, rtol=1e-3)
+    np.testing.assert_array_equal(found, found.transpose(0, 2, 1, 3))
+    assert np.isfinite(found).all()
+
+
+def test_pairs_turn_with_the_jet():
+    turned = np.array([[0.6, -0.8], [0.8, 0.6]])
+    lists = make_constituents(toy_jets(30), ConstituentSettings(constituents=40))
+    rotated = lists.copy()
+    rotated[..., :2] = lists[..., :2] @ turned.T
+    np.testing.assert_allclose(pairs_of(rotated), pairs_of(lists), atol=2e-3)
