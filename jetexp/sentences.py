@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jetexp.evaluation.report import Measurement
+from jetexp.evaluation.measurement import Measurement, spread_like
 
 if TYPE_CHECKING:
     from jetexp.evaluation.seeds import SeedComparison
@@ -92,7 +92,7 @@ def _cell(measured: Mapping[str, Any] | None) -> str:
         return ""
     text = str(Measurement(measured["mean"], measured["error"], measured["is_limit"]))
     spread = measured["spread"]
-    return text if spread is None else f"{text} ({spread:.2g})"
+    return text if spread is None else f"{text} ({spread_like(measured['error'], spread)})"
 
 
 def sentence(one: SeedComparison) -> str:

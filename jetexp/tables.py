@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jetexp.comparison_tables import HEADINGS, cells_of
-from jetexp.evaluation.report import Measurement, SeedMeasurement
+from jetexp.evaluation.measurement import Measurement, SeedMeasurement, spread_like
 from jetexp.sentences import sentence
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def _add_result(table: Table, result: TaggerResult) -> None:
 def _add_over_seeds(table: Table, label: str, measured: Mapping[str, SeedMeasurement]) -> None:
     means = {name: Measurement(one.mean, one.error, one.is_limit) for name, one in measured.items()}
     table.add_row(label, *_cells(means))
-    spreads = {name: f"{one.spread:.2g}" for name, one in measured.items() if one.spread is not None}
+    spreads = {
+        name: spread_like(one.error, one.spread) for name, one in measured.items() if one.spread is not None
+    }
     if spreads:
         table.add_row("  spread over seeds", *_cells(spreads))
 

@@ -21,12 +21,14 @@ def test_a_table_has_statistical_errors_and_spreads_and_limits() -> None:
         [
             row("", auc=number(0.93161, 0.0011, 0.00052), rejection_50=number(150.8, 9.9, None)),
             row("", rejection_30=number(3300.0, None, None, is_limit=True)),
+            row("", rejection_30=number(896.4, 156.2, 181.7), rejection_50=number(99.0, None, 14.2)),
         ]
     )
     lines = table.splitlines()
     assert lines[0].startswith("| tagger | seeds | accuracy | AUC |")
-    assert lines[2] == "| cnn | 2 |  | 0.9316 ± 0.0011 (0.00052) |  | 150.8 ± 9.9 |  |"
+    assert lines[2] == "| cnn | 2 |  | 0.9316 ± 0.0011 (0.0005) |  | 150.8 ± 9.9 |  |"
     assert lines[3] == "| cnn | 2 |  |  | > 3300 (95 % CL) |  |  |"
+    assert lines[4] == "| cnn | 2 |  |  | 896 ± 156 (182) | 99 (14) |  |"
     assert len({line.count("|") for line in lines}) == 1
 
 

@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from jetexp.evaluation.record import Record
 from jetexp.evaluation.rejection import WorkingPoint
 
-__all__ = ["Measurement", "SeedMeasurement", "decimal_places", "measurements_of", "metrics_of"]
+__all__ = ["Measurement", "SeedMeasurement", "decimal_places", "measurements_of", "metrics_of", "spread_like"]
 
 
 def decimal_places(error: float) -> int:
     """Return how many decimal places show two digits of an error."""
     return max(0, 1 - math.floor(math.log10(error))) if error > 0 else 4
+
+
+def spread_like(error: float | None, spread: float) -> str:
+    """Write a spread to as many decimal places as the error beside it; alone, to two digits."""
+    return f"{spread:.{decimal_places(error or spread)}f}"
 
 
 @dataclass(frozen=True, eq=False)
