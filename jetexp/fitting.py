@@ -270,6 +270,11 @@ def compile_network(network: keras.Model, settings: TrainingSettings, jets: int)
     if settings.label_smoothing:
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
     network.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    # whatever is made while TensorFlow traces a step has it traced again
+    optimizer.build(network.trainable_variables)
+    scores = np.full((1, network.output_shape[-1]), 0.5, np.float32)
+    network.compute_metrics(None, scores if settings.label_smoothing else np.zeros(1, np.int64), scores)
+    network.reset_metrics()
 
 
 def _learning_rate(settings: TrainingSettings, per_epoch: int) -> Any:

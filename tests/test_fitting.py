@@ -260,6 +260,27 @@ def with_average(parts, average, **settings):
     )
 
 
+class Counted(keras.layers.Layer):
+    """Changes nothing, and counts how often it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def call(self, values):
+        self.calls += 1
+        return values
+
+
+def test_a_step_is_traced_once(parts):
+    counted = Counted()
+    network = linear_network(0, counted)
+    before = counted.calls
+    fitting.compile_network(network, TrainingSettings(batch_size=NUMBER // 2, average=0.2), NUMBER)
+    network.fit(parts.train.inputs, parts.train.label, batch_size=NUMBER // 2, verbose=0)
+    assert counted.calls == before + 1
+
+
 def test_the_average_is_that_of_the_weights_and_leaves_their_path_alone(parts):
     _, plain = with_average(parts, 0.0)
     # one step an epoch: the time constant grows to 2 of 12 steps
