@@ -14,6 +14,7 @@ from typing import Any
 import mlflow
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -459,17 +460,37 @@ def close_runs(client: MlflowClient, record: Record, except_for: Collection[str]
         Runs that go on.
     """
     unfinished = [one.run_id for one in record.children.values() if not one.finished]
-    for run_id in [*record.parents, *unfinished]:
+    for run_id in [*record.parents, *unfinished, *_unnoted(client, record)]:
         if run_id not in except_for and _status(client, run_id) in ("RUNNING", "SCHEDULED"):
             delivered(client.set_terminated, run_id, "KILLED")
 
 
+def _unnoted(client: MlflowClient, record: Record) -> list[str]:
+    """Find child runs that say RUNNING and were opened just before the process was killed, unnoted."""
+    noted = {one.run_id for one in record.children.values()}
+    found: list[str] = []
+    for parent in record.parents:
+        run = _run(client, parent)
+        if run is not None:
+            theirs = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}' and attributes.status = 'RUNNING'"
+            found += [
+                one.info.run_id for one in delivered(client.search_runs, [run.info.experiment_id], theirs)
+            ]
+    return [run_id for run_id in found if run_id not in noted]
+
+
 def _status(client: MlflowClient, run_id: str) -> str | None:
     """Say how a run stands; None if there is none, or it was deleted."""
+    run = _run(client, run_id)
+    return None if run is None else str(run.info.status)
+
+
+def _run(client: MlflowClient, run_id: str) -> Run | None:
+    """Look a run up; None if there is none, or it was deleted."""
     try:
-        run = delivered(client.get_run, run_id)
+        run: Run = delivered(client.get_run, run_id)
     except StoreError as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
-    return str(run.info.status) if run.info.lifecycle_stage == "active" else None
+    return run if run.info.lifecycle_stage == "active" else None

@@ -10,7 +10,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -344,11 +344,12 @@ class MlflowRecorder:
             Records to the child run; the latter, which records nothing, if the execution finished it before
             it was interrupted.
         """
-        recorder = self.opened_child(name)
-        if isinstance(recorder, FinishedRun):
-            yield recorder
-            return
-        with self.ending(recorder):
+        with ExitStack() as stack:
+            # a stop must not come between a run and whoever ends it
+            with undisturbed():
+                recorder = self.opened_child(name)
+                if isinstance(recorder, MlflowRecorder):
+                    stack.enter_context(self.ending(recorder))
             yield recorder
 
     def opened_child(self, name: str, *, worker: str = "") -> ChildRun:

@@ -34,14 +34,19 @@ with (
 ):
     with parent.child("trial-00") as child:
         child.metrics({{"loss": 1.0}})
+    if {unnoted}:
+        home.opened = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
     with parent.child("trial-01"):
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_runs_of_a_killed_process_are_closed_by_the_next_and_those_of_a_living_one_are_not(mlflow_store):
-    paths = [str(ROOT / "tests"), str(ROOT)]
-    killed = subprocess.run([sys.executable, "-c", KILLED.format(paths=paths)], cwd=mlflow_store, check=False)
+@pytest.mark.parametrize("unnoted", [False, True], ids=["in a child run", "as one had just been opened"])
+def test_runs_of_a_killed_process_are_closed_by_the_next_and_those_of_a_living_one_are_not(
+    mlflow_store, unnoted
+):
+    script = KILLED.format(paths=[str(ROOT / "tests"), str(ROOT)], unnoted=unnoted)
+    killed = subprocess.run([sys.executable, "-c", script], cwd=mlflow_store, check=False)
     assert killed.returncode == -signal.SIGKILL
     client = connect()
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from jetexp.delivery import NewRun
 from jetexp.errors import JetexpError
 from jetexp.jets.pixels import jets_from_images
 from jetexp.mlflow_store import AWAY_TIME, StoreError, check_reachable, connect, delivered, first_line, masked
@@ -161,6 +162,28 @@ def test_a_run_that_was_stopped_is_killed(mlflow_store, stop):
     with pytest.raises(stop), open_parent("e", "r") as parent, parent.child("seed-00") as child:
         raise stop
     assert run_of(parent).info.status == run_of(child).info.status == "KILLED"
+
+
+def test_a_run_that_was_stopped_as_it_was_opened_is_killed(mlflow_store, monkeypatch):
+    def stopped():
+        with open_parent("e", "r") as parent:
+            runs.append(parent)
+            send = parent.outbox.send
+
+            def send_and_stop(item, payload=None):
+                send(item, payload)
+                if isinstance(item, NewRun):
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            monkeypatch.setattr(parent.outbox, "send", send_and_stop)
+            with parent.child("seed-00"):
+                raise AssertionError("it went on")
+
+    runs = []
+    with pytest.raises(SystemExit):
+        stopped()
+    statuses = [run.info.status for run in MlflowClient().search_runs([runs[0].experiment_id])]
+    assert statuses == ["KILLED", "KILLED"]
 
 
 def test_a_run_that_was_stopped_is_killed_though_a_library_made_another_error_of_it(mlflow_store):
