@@ -45,7 +45,7 @@ def test_seeds_of_samples_and_processes_never_meet() -> None:
 def test_a_chunk_made_here_is_the_chunk_a_worker_made(
     pythia_jets: Jets, generation: GenerationSettings, jets_folder: Path
 ) -> None:
-    (stored,) = (jets_folder / "chunks").glob("*/W/000000.parquet")
+    (stored,) = (jets_folder / "chunks").glob(f"seed{generation.seed}-*/W/000000.parquet")
     made = make_chunk("W", generation.seed, 0, generation)
     assert made.fingerprint == read_table(stored, ("W",)).fingerprint
     assert 0.6 * EVENTS_PER_CHUNK < len(made) <= EVENTS_PER_CHUNK

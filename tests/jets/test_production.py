@@ -169,7 +169,7 @@ def test_a_damaged_chunk_is_made_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     shutil.copytree(jets_folder / "chunks", tmp_path / "chunks")
-    (chunk,) = tmp_path.glob("chunks/*/W/*.parquet")
+    (chunk,) = tmp_path.glob(f"chunks/seed{generation.seed}-*/W/*.parquet")
     data = bytearray(chunk.read_bytes())
     data[len(data) // 2] ^= 1
     chunk.write_bytes(data)
