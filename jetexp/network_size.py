@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from jetexp.errors import JetexpError
 from jetexp.memory_limit import available_memory
 from jetexp.taggers.catalogue import build_network
-from jetexp.taggers.settings import TaggerSettings
-from jetexp.training import TrainingSettings, devices
+from jetexp.taggers.settings import TaggerSettings, TrainingSettings
+from jetexp.training import devices
 
 __all__ = ["check_size", "least_memory"]
 
@@ -29,14 +29,8 @@ def check_size(
 
     Parameters
     ----------
-    tagger : settings of a network
-        Which one.
-    training : TrainingSettings
-        How many jets a batch has.
-    shapes : mapping of str to tuple of int
-        Shape of each of its inputs, for one jet.
-    classes : int
-        Number of classes.
+    tagger, training, shapes, classes
+        As of :func:`least_memory`.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,8 +13,13 @@ from jetexp.constituents import ConstituentSettings
 from jetexp.errors import JetexpError
 from jetexp.network_size import check_size, least_memory
 from jetexp.taggers.catalogue import build_network
-from jetexp.taggers.settings import AttentionSettings, CnnSettings, NotebookSettings, PfnSettings
-from jetexp.training import TrainingSettings
+from jetexp.taggers.settings import (
+    AttentionSettings,
+    CnnSettings,
+    NotebookSettings,
+    PfnSettings,
+    TrainingSettings,
+)
 
 IMAGE = {"image": (12, 12, 1)}
 ALL = {"image": (12, 12, 1), "observables": (2,), "constituents": (30, 3)}
@@ -60,6 +66,16 @@ def test_the_network_built_afterwards_is_the_same(tagger, shapes):
     after = build_network(tagger, shapes, 2, seed=3)
     for one, other in zip(before.get_weights(), after.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_nothing_of_it_is_left_with_keras():
+    def number():
+        return int(keras.layers.Dense(1).name.rpartition("_")[2])
+
+    keras.layers.Dense(1)
+    before = number()
+    least_memory(CnnSettings(), TrainingSettings(), IMAGE, 2)
+    assert number() == before + 1
 
 
 @given(available=st.integers(10_000, 100_000_000))
