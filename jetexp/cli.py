@@ -17,6 +17,7 @@ from jetexp import __version__
 from jetexp.cli_options import (
     INTEGER,
     TEXT,
+    YES,
     classes_option,
     dask_option,
     executions_option,
@@ -65,7 +66,8 @@ def jetexp(verbose: bool) -> None:
     "--fresh",
     is_flag=False,
     flag_value="yes",
-    type=TEXT,
+    default=False,
+    type=YES,
     help="Start over, though the same execution was interrupted.",
 )
 @executions_option
@@ -85,7 +87,7 @@ def run(
     new_test_sample: bool,
     executions: Path,
     patience: float,
-    fresh: str | None,
+    fresh: bool,
     chief: str | None,
     **overrides: Any,
 ) -> None:
@@ -107,7 +109,7 @@ def run(
             workers=workers,
             new_test_sample=new_test_sample,
             executions=executions,
-            fresh=bool(fresh),
+            fresh=fresh,
             patience=patience,
             chief_address=chief,
         )
@@ -143,8 +145,9 @@ def work(chief: str, patience: float, jets_folder: Path, workers: int | None) ->
     "--fast",
     is_flag=False,
     flag_value="yes",
-    type=TEXT,
-    help="A tiny budget, to see that everything works.",
+    default=False,
+    type=YES,
+    help="A tiny budget, to see that everything works; results in a folder of their own.",
 )
 @click.option(
     "--experiments",
@@ -168,7 +171,7 @@ def work(chief: str, patience: float, jets_folder: Path, workers: int | None) ->
 def suite(
     names: tuple[str, ...],
     listed: str | None,
-    fast: str | None,
+    fast: bool,
     experiments_folder: Path,
     folder: Path,
     jets_folder: Path,
@@ -187,7 +190,7 @@ def suite(
         # files that only their owner has are asked for by name
         experiments = [one for one in experiments if one.jets.source == "pythia"]
     if fast:
-        experiments = [suites.fast(one) for one in experiments]
+        experiments, folder = [suites.fast(one) for one in experiments], folder / "fast"
     result = suites.run_suite(experiments, folder=folder, jets_folder=jets_folder, workers=workers)
     click.echo(result.table)
     click.echo(f"Table and figures: {folder}; run {result.run_id}")

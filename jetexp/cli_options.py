@@ -10,6 +10,7 @@ import click
 __all__ = [
     "INTEGER",
     "TEXT",
+    "YES",
     "classes_option",
     "dask_option",
     "executions_option",
@@ -47,7 +48,20 @@ class _OptionalText(click.ParamType):
         return value.strip() or None if isinstance(value, str) else value
 
 
-INTEGER, TEXT = _OptionalInteger(), _OptionalText()
+class _Yes(click.ParamType):
+    """Yes or no; MLproject passes an empty text for no."""
+
+    name = "yes|no"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        if isinstance(value, bool):
+            return value
+        if value.strip() not in ("yes", "no", ""):
+            self.fail(f"{value!r} is neither yes nor no; without either, the option goes last.", param, ctx)
+        return bool(value.strip() == "yes")
+
+
+INTEGER, TEXT, YES = _OptionalInteger(), _OptionalText(), _Yes()
 jets_folder_option = click.option(
     "--jets-folder",
     type=click.Path(path_type=Path, file_okay=False),

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from jetexp.jets.sample import Jets
 
-__all__ = ["FitStore", "code_key", "fit_key", "search_key", "software"]
+__all__ = ["FitStore", "code_key", "fit_key", "package_key", "search_key", "software"]
 
 logger = logging.getLogger(__name__)
 
@@ -149,9 +149,25 @@ def code_key(kind: str) -> str:
     str
         Hexadecimal digits, others if a network of this kind fitted by this code might be another one.
     """
+    return _digest_of_code([Path(__file__).parent / name for name in (*CODE, *CODE_OF_KIND[kind])])
+
+
+@cache
+def package_key() -> str:
+    """Digest what all code of the package does, as :func:`code_key` that of a kind of network.
+
+    Returns
+    -------
+    str
+        Hexadecimal digits, others if a result of this code might be another one.
+    """
+    return _digest_of_code(sorted(Path(__file__).parent.rglob("*.py")))
+
+
+def _digest_of_code(paths: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for name in (*CODE, *CODE_OF_KIND[kind]):
-        tree = ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    for path in paths:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
             if isinstance(body, list) and body and isinstance(body[0], ast.Expr):

@@ -17,7 +17,9 @@ from jetexp.errors import JetexpError
 from jetexp.experiment import Experiment
 from jetexp.experiment_file import validated
 from jetexp.files import whole_file
-from jetexp.fit_store import CODE_OF_KIND, FitStore, code_key
+from jetexp.fit_store import FitStore, package_key, software
+from jetexp.jets.files import found_files
+from jetexp.jets.settings import JetFileSettings
 from jetexp.pipeline import Outcome, run_experiment
 from jetexp.results import figures_of_results
 from jetexp.sentences import markdown_table, sentence
@@ -44,7 +46,8 @@ class ExperimentResult:
     description : str
         What it shows.
     key : str
-        Of its settings and the code: the result of other ones is not taken for its own.
+        Of its settings, its files of jets, the package's code and Keras: the result of others is not taken
+        for its own.
     run_id : str
         Its parent run.
     rows : list of dict
@@ -126,13 +129,10 @@ def fast(experiment: Experiment) -> Experiment:
     Returns
     -------
     Experiment
-        Few jets, one trial, one epoch; two seeds at most, one where there are variants. It registers no
-        model.
+        Few jets, one trial, one epoch; two seeds at most, one where there are variants.
     """
-    content = experiment.content()
-    content.pop("registered_model", None)
     seeds = 1 if experiment.variants else 2
-    return validated(_cut(content, seeds), f"experiment {experiment.name}, made fast")
+    return validated(_cut(experiment.content(), seeds), f"experiment {experiment.name}, made fast")
 
 
 def _cut(content: Any, seeds: int) -> Any:
@@ -155,6 +155,8 @@ def run_suite(
 ) -> SuiteResult:
     """Run experiments one after the other; one that fails does not keep the others from running.
 
+    A suite measures: no model is registered.
+
     Parameters
     ----------
     experiments : sequence of Experiment
@@ -169,7 +171,7 @@ def run_suite(
     Returns
     -------
     SuiteResult
-        Results, failures, and the table of all results that the folder holds.
+        Results, failures, and the table of all results that the folder holds, of earlier suites too.
     """
     results: list[ExperimentResult] = []
     failures: dict[str, str] = {}
@@ -187,8 +189,8 @@ def run_suite(
                 told = isinstance(error, JetexpError)
                 failures[experiment.name] = str(error) if told else f"{type(error).__name__}: {error}"
                 logger.warning("%s failed: %s", experiment.name, error, exc_info=not told)
-            _write_table(folder, results, parent)
-        table = _write_table(folder, results, parent)
+            _write_table(folder, failures, parent)
+        table = _write_table(folder, failures, parent)
         parent.result("failures", failures)
     return SuiteResult(tuple(results), failures, table, parent.run_id)
 
@@ -207,7 +209,10 @@ def _runs_apart() -> Iterator[None]:
 def _run(experiment: Experiment, folder: Path, jets_folder: Path, workers: int | None) -> ExperimentResult:
     started = time.perf_counter()
     outcome = run_experiment(
-        experiment, jets_folder=jets_folder, workers=workers, store=FitStore(folder / "fits")
+        experiment.model_copy(update={"registered_model": None}),
+        jets_folder=jets_folder,
+        workers=workers,
+        store=FitStore(folder / "fits"),
     )
     result = ExperimentResult(
         name=experiment.name,
@@ -231,31 +236,49 @@ def _save_figures(outcome: Outcome, folder: Path) -> None:
 
 
 def _key(experiment: Experiment) -> str:
-    content = experiment.model_dump(mode="json", exclude={"description"})
-    code = [
-        code_key(kind) for kind in sorted({one.tagger.kind for one in experiment.taggers} & set(CODE_OF_KIND))
-    ]
-    return hashlib.sha256(json.dumps([content, code], sort_keys=True).encode()).hexdigest()[:20]
+    sources = [one for one in (experiment.jets, experiment.test) if isinstance(one, JetFileSettings)]
+    content = {
+        "experiment": experiment.model_dump(mode="json", exclude={"description"}),
+        "files": [_state(path) for one in sources for _, path in found_files(one)],
+        "code": package_key(),
+        "versions": software(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _state(path: Path) -> list[tuple[str, int, int]]:
+    """Say of a file, or of those in a folder, what changes when one is written anew."""
+    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    states = [(one, one.stat()) for one in files]
+    return [(str(one), state.st_size, state.st_mtime_ns) for one, state in states]
 
 
 def _read_result(folder: Path, experiment: Experiment) -> ExperimentResult | None:
-    """Look up whether an experiment is finished, with these very settings and code."""
-    path = folder / f"{experiment.name}.json"
+    """Look up whether an experiment is finished, with these very settings, jets and code."""
+    result = _stored(folder / f"{experiment.name}.json")
+    try:
+        return result if result is not None and result.key == _key(experiment) else None
+    except (JetexpError, OSError):
+        # its jets are gone, which running it tells
+        return None
+
+
+def _stored(path: Path) -> ExperimentResult | None:
     try:
         content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        result = ExperimentResult(**content)
+        return ExperimentResult(**content)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        logger.warning("%s cannot be read, so %s is run again: %s", path, experiment.name, error)
+        logger.warning("%s cannot be read, so its experiment counts as not run: %s", path, error)
         return None
-    return result if result.key == _key(experiment) else None
 
 
-def _write_table(folder: Path, results: Sequence[ExperimentResult], parent: MlflowRecorder) -> str:
-    """Write all results, an experiment a section, to the folder and to the suite's run."""
+def _write_table(folder: Path, failures: Mapping[str, str], parent: MlflowRecorder) -> str:
+    """Write all results but those of what fails now, a section each, to the folder and to the suite's run."""
+    paths = [path for path in sorted(folder.glob("*.json")) if path.stem not in failures]
     sections = []
-    for one in results:
+    for one in filter(None, map(_stored, paths)):
         sentences = "".join(f"\n{name}: {text}.\n" for name, text in one.comparisons.items())
         heading = f"## {one.name}\n\n{one.description}\n\n{markdown_table(one.rows)}{sentences}"
         sections.append(f"{heading}\n{one.seconds / 60:.1f} minutes, run {one.run_id}.\n")

@@ -151,3 +151,12 @@ def test_an_empty_text_means_not_given(tmp_path: Path) -> None:
     done = jetexp("run", DEFAULT, "--trials", "many", cwd=tmp_path)
     assert done.returncode == 2
     assert "'many' is not a whole number" in done.stderr
+
+
+def test_an_option_of_yes_takes_no_name_for_it(tmp_path: Path) -> None:
+    for arguments in (("run", "--fresh", "absent.yaml"), ("suite", "--fast", "absent.yaml")):
+        done = jetexp(*arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "'absent.yaml' is neither yes nor no" in done.stderr
+    for given in ((), ("yes",), ("no",), ("",)):
+        assert_one_sentence(jetexp("run", "absent.yaml", "--fresh", *given, cwd=tmp_path), "absent.yaml")

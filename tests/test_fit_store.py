@@ -14,7 +14,7 @@ import jetexp
 from jetexp import fit_store
 from jetexp.augmentation import AugmentationSettings
 from jetexp.experiment import Experiment
-from jetexp.fit_store import CODE, CODE_OF_KIND, FitStore, code_key, fit_key, search_key
+from jetexp.fit_store import CODE, CODE_OF_KIND, FitStore, code_key, fit_key, package_key, search_key
 from jetexp.images import ImageSettings
 from jetexp.jets.settings import GenerationSettings
 from jetexp.search_settings import Choices, SearchSettings
@@ -247,3 +247,12 @@ def test_a_fit_depends_on_all_code_that_makes_it_and_on_no_other(copy_of_code, k
         assert (code_key.__wrapped__(kind) != key) == (name in (*CODE, *CODE_OF_KIND[kind])), name
         path.write_text(code)
     assert code_key.__wrapped__(kind) == key
+
+
+def test_a_result_depends_on_all_code(copy_of_code):
+    key = package_key.__wrapped__()
+    assert key != code_key("cnn")
+    path = copy_of_code / "evaluation" / "roc.py"
+    path.parent.mkdir()
+    path.write_text("")
+    assert package_key.__wrapped__() != key

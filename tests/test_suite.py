@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ variants:
   "200": {train_per_class: 200}
 """
 REFERENCES = """
+registered_model: toys
 references:
 - {tagger: {kind: mass_window, observable: mass}}
 - {tagger: {kind: boosted_trees, observables: [mass, multiplicity]}}
@@ -82,7 +84,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
         first = run_suite(experiments, **settings)
         # the variants' result is gone, as after an interruption, but the fits are there
         (folder / "results" / "sizes.json").unlink()
-        again = run_suite([experiments[0], experiments[2]], **settings)
+        again = run_suite([experiments[2]], **settings)
         yield Ran(folder, experiments, first, again, MlflowClient())
 
 
@@ -107,6 +109,8 @@ def test_every_tagger_and_variant_has_a_row(ran: Ran) -> None:
     for row in (*rows["taggers"], *rows["sizes"]):
         assert f"| {row['tagger']} | {len(row['runs'])} |" in ran.first.table
     assert (ran.folder / "results" / "table.md").read_text() == ran.again.table
+    # what an earlier suite has measured is in it, too
+    assert [ran.again.table.count(f"## {name}\n") for name in ("taggers", "missing")] == [1, 0]
 
 
 @pytest.mark.slow
@@ -131,8 +135,7 @@ def test_one_failure_does_not_stop_the_others_and_is_told(ran: Ran) -> None:
 
 @pytest.mark.slow
 def test_what_is_finished_is_not_done_again(ran: Ran) -> None:
-    taggers, sizes = ran.again.results
-    assert taggers.run_id == ran.first.results[0].run_id
+    (sizes,) = ran.again.results
     before = ran.first.results[1]
     assert sizes.run_id != before.run_id
     assert [row["test"] for row in sizes.rows] == [row["test"] for row in before.rows]
@@ -189,7 +192,30 @@ def test_the_parent_shows_what_the_network_sees(ran: Ran) -> None:
 
 
 @pytest.mark.slow
-def test_other_settings_are_another_result(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suite_registers_nothing(ran: Ran) -> None:
+    assert ran.experiments[0].registered_model == "toys"
+    assert not ran.client.search_registered_models()
+
+
+@pytest.mark.slow
+def test_other_files_and_other_code_are_another_result(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jetexp import suite
+
+    folder, experiment = ran.folder / "results", ran.experiments[2]
+    assert suite._read_result(folder, experiment) is not None
+    monkeypatch.setattr(suite, "package_key", lambda: "other")
+    assert suite._read_result(folder, experiment) is None
+    monkeypatch.undo()
+    file = next(path for path in sorted((ran.folder / "test").rglob("*")) if path.is_file())
+    written = file.stat().st_mtime_ns
+    os.utime(file, ns=(0, 0))
+    assert suite._read_result(folder, experiment) is None
+    os.utime(file, ns=(written, written))
+    assert suite._read_result(folder, experiment) is not None
+
+
+@pytest.mark.slow
+def test_other_settings_are_another_result(ran: Ran) -> None:
     from jetexp.suite import _read_result
 
     folder, experiment = ran.folder / "results", ran.experiments[0]
@@ -219,7 +245,6 @@ def test_a_fast_experiment_keeps_every_part_on_a_tiny_budget(path: Path) -> None
     cut = fast(whole)
     assert list(cut.variants) == list(whole.variants)
     assert [one.name for one in cut.taggers] == [one.name for one in whole.taggers]
-    assert cut.registered_model is None
     for one in [cut, *(cut.variant(name) for name in cut.variants)]:
         assert one.jets.per_class is not None
         assert one.jets.per_class <= 250

@@ -179,8 +179,8 @@ class TrainingSettings(Settings):
     warmup_epochs : float
         Epochs over which the learning rate rises from zero.
     weight_decay : float
-        Of AdamW (Loshchilov and Hutter, arXiv:1711.05101). What suits falls as the number of steps grows (Wang
-        and Aitchison, arXiv:2405.13698).
+        Of AdamW (Loshchilov and Hutter, arXiv:1711.05101). What suits falls as the number of steps grows
+        (Wang and Aitchison, arXiv:2405.13698).
     label_smoothing : float
         What is taken from the true class and given to all alike.
     average : float
