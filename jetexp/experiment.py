@@ -330,8 +330,7 @@ class Experiment(Settings):
         for one in [self.variant(name) for name in self.variants] or [self]:
             for settings in (one.jets, one.test):
                 if isinstance(settings, GenerationSettings):
-                    # what is selected and groomed afterwards is of the same sample
-                    whole = settings.model_copy(update={"select_pt": None, "soft_drop": None})
+                    whole = settings.of_stored()
                     if (whole, one.classes) not in found:
                         found.append((whole, one.classes))
         return found

@@ -1,4 +1,4 @@
-"""Soft drop (Larkoski et al., arXiv:1402.2657): remove soft radiation at wide angles from jets."""
+"""Take soft radiation from jets: by a cut on pT, or soft drop (Larkoski et al., arXiv:1402.2657)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jetexp.jets.collection import collect, in_blocks
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import SoftDropSettings
 
-__all__ = ["soft_dropped"]
+__all__ = ["soft_dropped", "with_hard_constituents"]
 
 Float = npt.NDArray[np.float64]
 
@@ -22,6 +22,33 @@ Float = npt.NDArray[np.float64]
 JETS_PER_BLOCK = 10_000
 # reclustering must not leave out a constituent, however far it is from the others
 EVERYTHING = 1000.0
+
+
+def with_hard_constituents(jets: Jets, minimum_pt: float, *, scratch: Path | None = None) -> Jets:
+    """Drop the constituents below a transverse momentum.
+
+    Parameters
+    ----------
+    jets : Jets
+        N jets.
+    minimum_pt : float
+        The least that a constituent keeps its place with, GeV.
+    scratch : Path, optional
+        Where jets that are too many for the memory are kept; see :func:`jetexp.jets.collection.collect`.
+
+    Returns
+    -------
+    Jets
+        The same N jets, as :func:`soft_dropped` gives them; one without such a constituent stays as it is.
+    """
+    told = {**jets.provenance, "minimum_constituent_pt": minimum_pt}
+
+    def cut(block: Jets) -> Jets:
+        hard = block.constituent_pt >= minimum_pt
+        changed = np.bincount(block.jet_index[hard], minlength=len(block)) > 0
+        return _left(block, hard | ~changed[block.jet_index], changed)
+
+    return collect(map(cut, in_blocks(jets, JETS_PER_BLOCK)), scratch, provenance=lambda: told)
 
 
 def soft_dropped(
@@ -55,14 +82,18 @@ def soft_dropped(
 
 
 def _groomed(jets: Jets, settings: SoftDropSettings, radius: float) -> Jets:
-    momentum = _momentum(jets)
     real = jets.constituent_pt > 0
     enough = np.bincount(jets.jet_index[real], minlength=len(jets)) > 1
     # a constituent without momentum has no direction: it leaves a jet that is groomed
     keep = ~enough[jets.jet_index]
     offered = np.flatnonzero(real & ~keep)
-    keep[offered] = _survives(momentum[offered], jets.jet_index[offered], settings, radius)
+    keep[offered] = _survives(_momentum(jets)[offered], jets.jet_index[offered], settings, radius)
+    return _left(jets, keep, enough)
 
+
+def _left(jets: Jets, keep: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_]) -> Jets:
+    """Keep some constituents, shape (M,), and measure the jets that they change, shape (N,), anew."""
+    momentum = _momentum(jets)
     total = np.stack(
         [
             np.bincount(jets.jet_index[keep], weights=column[keep], minlength=len(jets))
@@ -82,9 +113,9 @@ def _groomed(jets: Jets, settings: SoftDropSettings, radius: float) -> Jets:
         constituent_phi=jets.constituent_phi[keep],
         constituent_pt=jets.constituent_pt[keep],
         constituent_charge=None if charge is None else charge[keep],
-        pt=np.where(enough, pt, jets.pt).astype(np.float32),
-        eta=np.where(enough, eta, jets.eta).astype(np.float32),
-        mass=np.where(enough, mass, jets.mass).astype(np.float32),
+        pt=np.where(changed, pt, jets.pt).astype(np.float32),
+        eta=np.where(changed, eta, jets.eta).astype(np.float32),
+        mass=np.where(changed, mass, jets.mass).astype(np.float32),
     )
 
 

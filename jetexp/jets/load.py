@@ -12,6 +12,7 @@ from jetexp.errors import JetexpError
 from jetexp.jets.collection import selected
 from jetexp.jets.files import read_files
 from jetexp.jets.formats.ucl import default_ucl_name, export_ucl
+from jetexp.jets.grooming import soft_dropped, with_hard_constituents
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import GenerationSettings, JetFileSettings
 
@@ -69,12 +70,11 @@ def load_jets(
         jets = read_files(settings, classes, scratch=scratch)
     if settings.select_pt is not None:
         jets = _selected(jets, settings.select_pt, scratch)
-    if settings.soft_drop is None:
-        return jets
-    # FastJet is needed from here on only
-    from jetexp.jets.grooming import soft_dropped
-
-    return soft_dropped(jets, settings.soft_drop, _radius(jets), scratch=scratch)
+    if settings.minimum_constituent_pt:
+        jets = with_hard_constituents(jets, settings.minimum_constituent_pt, scratch=scratch)
+    if settings.soft_drop is not None:
+        jets = soft_dropped(jets, settings.soft_drop, _radius(jets), scratch=scratch)
+    return jets
 
 
 def _selected(jets: Jets, window: tuple[float, float], scratch: Path | None) -> Jets:

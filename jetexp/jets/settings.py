@@ -32,6 +32,8 @@ PtWindow = Annotated[tuple[float, float], AfterValidator(_increasing)]
 
 # came after samples had been stored: where they are at their default, what is written stays as it was
 LATER = ("shower", "pileup", "calorimeter")
+# done to jets when they are loaded, and to no stored ones
+AFTER_STORING = ("select_pt", "minimum_constituent_pt", "soft_drop")
 
 
 class CalorimeterSettings(Settings):
@@ -96,8 +98,10 @@ class GenerationSettings(Settings):
         Measure particles in towers before jets are found; by default jets are made of particles.
     soft_drop : SoftDropSettings, optional
         Groom the jets when they are loaded; what is stored is not groomed.
+    minimum_constituent_pt : float
+        Drop constituents of less transverse momentum, GeV, when the jets are loaded, before soft drop.
     select_pt : tuple of float, optional
-        Of the jets that were made, keep those of this transverse momentum, GeV.
+        Of the jets that were made, keep those of this transverse momentum, GeV, whatever is dropped then.
     """
 
     source: Literal["pythia"] = "pythia"
@@ -110,6 +114,7 @@ class GenerationSettings(Settings):
     pileup: float = Field(0.0, ge=0, le=200)
     calorimeter: CalorimeterSettings | None = None
     soft_drop: SoftDropSettings | None = None
+    minimum_constituent_pt: float = Field(0.0, ge=0, le=100)
     select_pt: PtWindow | None = None
 
     @model_validator(mode="after")
@@ -118,16 +123,21 @@ class GenerationSettings(Settings):
             raise ValueError("pt_range must be two increasing positive numbers, in GeV")
         return self
 
+    def of_stored(self) -> GenerationSettings:
+        """Return the settings of the sample as it is stored, nothing done to its jets."""
+        fields = type(self).model_fields
+        return self.model_copy(update={name: fields[name].default for name in AFTER_STORING})
+
     def stored(self) -> dict[str, Any]:
         """Give the settings that a stored sample was made with, JSON-serialisable.
 
         Returns
         -------
         dict
-            Without ``soft_drop`` and ``select_pt``, which come after storing, and without newer settings
-            that are at their default, so that a sample says the same whichever version made it.
+            Without what is done to jets after storing, and without newer settings that are at their
+            default, so that a sample says the same whichever version made it.
         """
-        everything = self.model_dump(mode="json", exclude={"select_pt", "soft_drop"})
+        everything = self.model_dump(mode="json", exclude=set(AFTER_STORING))
         defaults = {name: type(self).model_fields[name].default for name in LATER}
         return {
             name: value
@@ -180,8 +190,10 @@ class JetFileSettings(Settings):
         Checksums that files must have, by the name of the file, without folders.
     soft_drop : SoftDropSettings, optional
         Groom the jets after reading.
+    minimum_constituent_pt : float
+        Drop constituents of less transverse momentum, GeV, before soft drop.
     select_pt : tuple of float, optional
-        Of the jets that were read, keep those of this transverse momentum, GeV.
+        Of the jets that were read, keep those of this transverse momentum, GeV, whatever is dropped then.
     """
 
     source: Literal["file"] = "file"
@@ -193,6 +205,7 @@ class JetFileSettings(Settings):
     maximum_pixel: float = Field(13_000.0, gt=0)
     sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]] = Field(default_factory=dict)
     soft_drop: SoftDropSettings | None = None
+    minimum_constituent_pt: float = Field(0.0, ge=0, le=100)
     select_pt: PtWindow | None = None
 
 

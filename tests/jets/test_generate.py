@@ -89,7 +89,8 @@ def test_samples_stored_before_newer_settings_came_keep_their_names(monkeypatch:
     versions = {"pythia8mc": "8.317.2", "fastjet": "3.5.2.0"}
     monkeypatch.setattr(generate, "version", versions.__getitem__)
     assert chunk_key(GenerationSettings()) == "cbb4da35c4"
-    assert chunk_key(GenerationSettings(soft_drop=SoftDropSettings())) == "cbb4da35c4"
+    later = GenerationSettings(soft_drop=SoftDropSettings(), select_pt=(700, 800), minimum_constituent_pt=1)
+    assert chunk_key(later) == "cbb4da35c4"
 
 
 @pytest.mark.parametrize(("name", "mass"), [("QCD", None), ("W", 80.4), ("top", 172.5)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jetexp.jets import grooming
-from jetexp.jets.grooming import soft_dropped
+from jetexp.jets.grooming import soft_dropped, with_hard_constituents
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import SoftDropSettings
 
@@ -79,6 +79,18 @@ def test_a_soft_branch_at_a_wide_angle_goes_and_two_hard_ones_stay() -> None:
     assert jets.provenance == {"source": "hand"}
 
 
+def test_constituents_below_a_pt_go_and_the_jet_is_measured_anew() -> None:
+    jets = jets_of([(60, 0.2, 0.0), (0.9, 0.0, 0.9), (1, -0.2, 0.1)], [(0.5, 0.1, 0.0)], [], eta=1.0)
+    cut = with_hard_constituents(jets, 1.0)
+    # a jet of soft constituents alone stays as it is
+    assert cut.counts.tolist() == [2, 1, 0]
+    assert cut.constituent_pt == pytest.approx([60, 1, 0.5])
+    assert cut.pt.tolist() == [pytest.approx(np.hypot(60 + np.cos(0.1), np.sin(0.1))), 1, 1]
+    assert cut.mass.tolist() == [pytest.approx(np.sqrt(120 * (np.cosh(0.4) - np.cos(0.1))), rel=1e-4), 2, 2]
+    assert cut.provenance == {"source": "hand", "minimum_constituent_pt": 1.0}
+    assert with_hard_constituents(jets, 0.5).constituent_pt.tolist() == jets.constituent_pt.tolist()
+
+
 def test_distant_constituents_are_reclustered_too() -> None:
     # further apart than the radius: both are hard, and both stay
     groomed = soft_dropped(jets_of([(60, 0.0, 0.7), (50, 0.0, -0.7)]), DEFAULT, 1.0)
@@ -122,6 +134,10 @@ def test_blocks_do_not_matter(pythia_jets: Jets, monkeypatch: pytest.MonkeyPatch
     whole = soft_dropped(jets, DEFAULT, 1.0)
     monkeypatch.setattr(grooming, "JETS_PER_BLOCK", 10)
     assert soft_dropped(jets, DEFAULT, 1.0).fingerprint == whole.fingerprint
+    in_blocks = with_hard_constituents(jets, 2.0)
+    monkeypatch.undo()
+    assert in_blocks.fingerprint == with_hard_constituents(jets, 2.0).fingerprint
+    assert in_blocks.counts.sum() < jets.counts.sum()
 
 
 def test_grooming_takes_mass_from_qcd_jets_and_leaves_that_of_the_w(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jetexp.errors import JetexpError, JetFileError
+from jetexp.jets.grooming import soft_dropped, with_hard_constituents
 from jetexp.jets.load import export_ucl, load_jets
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import GenerationSettings, JetFileSettings, SoftDropSettings
@@ -96,6 +97,16 @@ def test_jets_are_groomed_after_reading(
     plain = from_file(sample, classes)
     assert "soft_drop" not in plain.provenance
     assert len(read.constituent_pt) < len(plain.constituent_pt)
+    # the cut comes first
+    cut = with_hard_constituents(plain, 2.0)
+    both = settings.model_copy(update={"minimum_constituent_pt": 2.0})
+    found = load_jets(both, classes, Path("nowhere"))
+    assert found.fingerprint == soft_dropped(cut, soft_drop, 1.0).fingerprint
+    assert (
+        load_jets(both.model_copy(update={"soft_drop": None}), classes, Path("nowhere")).fingerprint
+        == cut.fingerprint
+    )
+    assert read.fingerprint != found.fingerprint != cut.fingerprint
     # a file's own radius measures the angle
     for name, physics, radius in (
         ("small", {"radius": 0.8}, 0.8),
