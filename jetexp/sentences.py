@@ -110,9 +110,10 @@ def sentence(one: SeedComparison) -> str:
     """
     low, high = one.ratio_interval
     missing = "" if one.auc.training_error_is_known else " (spread over seeds not known for both)"
+    rough = " (rough: for some seed no background jet passes)" if one.is_limit else ""
     return (
         f"AUC difference {one.auc.difference:+.4f} ± {one.auc.total_error:.4f} (95 % lower bound "
         f"{one.auc.lower_bound:+.4f}); rejection ratio at {100 * one.signal_efficiency:g} % {one.ratio:.3f}, "
         f"95 % interval {low:.3f}-{high:.3f} (lower bound of the logarithm "
-        f"{one.log_rejection.lower_bound:+.3f}){missing}"
+        f"{one.log_rejection.lower_bound:+.3f}){rough}{missing}"
     )

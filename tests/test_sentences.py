@@ -67,3 +67,6 @@ def test_a_sentence_holds_difference_ratio_and_what_is_not_known() -> None:
     assert "not known" not in text
     alone = compare_over_seeds(label, good[:1], bad, signal_index=1, replicas=100)
     assert "spread over seeds not known for both" in sentence(alone)
+    assert "rough" not in text
+    perfect = compare_over_seeds(label, [label * 1.0], bad, signal_index=1, replicas=100)
+    assert "(rough: for some seed no background jet passes)" in sentence(perfect)

@@ -56,12 +56,13 @@ class SeedMeasurement(Record):
     Attributes
     ----------
     mean : float
-        Mean over seeds; a lower limit if ``is_limit``.
+        Mean over seeds; if ``is_limit``, the lower limit at 95 % confidence that the mean number of passing
+        jets gives.
     spread : float or None
-        Sample standard deviation over seeds; None for one seed.
+        Sample standard deviation over seeds; None for one seed and for a limit.
     error : float or None
         Mean statistical error; since all seeds are tested on the same jets, more seeds do not make it
-        smaller. None where every seed has a limit.
+        smaller. None for a limit.
     values : tuple of float
         Of each seed.
     is_limit : bool
@@ -75,8 +76,10 @@ class SeedMeasurement(Record):
     is_limit: bool
 
     def __str__(self) -> str:
+        if self.is_limit:
+            return str(Measurement(self.mean, is_limit=True))
         places = decimal_places(self.error) if self.error else 1
-        text = f"{'> ' if self.is_limit else ''}{self.mean:.{places}f}"
+        text = f"{self.mean:.{places}f}"
         if self.error is not None:
             text += f" ± {self.error:.{places}f}"
         if self.spread is not None:

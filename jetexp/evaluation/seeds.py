@@ -87,8 +87,8 @@ class SeedComparison(Record):
     log_rejection_a, log_rejection_b : tuple of float
         log(background rejection) of each seed.
     is_limit : bool
-        Whether for some seed no background jet passes. Then half a jet is added to every count
-        of passing jets, and the comparison of rejections is a rough one.
+        Whether for some seed no background jet passes. Then each log(background rejection) is the mean over
+        the bootstrap, and the comparison of rejections is a rough one.
     auc, log_rejection : SeedDifference
         Differences of the means over seeds.
     n_signal, n_background : int
@@ -139,11 +139,14 @@ def compare_over_seeds(
 
     The error has two sources. The finite test sample: DeLong's covariance of all discriminants for
     the AUC, and for the rejection a bootstrap in which every seed of both taggers meets the same
-    resampled jets. And the training: the spread over seeds, as in Welch's test (Biometrika 34 (1947)
-    28). Networks of two seeds also differ jet by jet, without one being the better, and on a finite test
-    sample this spreads them too. It is in both sources, so that the total is too large rather than too
-    small: by up to a factor of sqrt(2), where the training makes no other difference. How much it
-    is stands in ``SeedDifference.counted_twice``.
+    resampled jets. To those that pass it adds a random number, of a mean of one that passes every
+    discriminant and of one for each alone: as the flat prior of
+    :func:`jetexp.evaluation.comparison.compare_paired` it is lost among hundreds, and keeps the interval
+    wide where few jets pass or none. And the training: the spread over seeds, as in Welch's test
+    (Biometrika 34 (1947) 28). Networks of two seeds also differ jet by jet, without one being the better,
+    and on a finite test sample this spreads them too. It is in both sources, so that the total is too
+    large rather than too small: by up to a factor of sqrt(2), where the training makes no other
+    difference. How much it is stands in ``SeedDifference.counted_twice``.
 
     Parameters
     ----------
@@ -182,8 +185,11 @@ def compare_over_seeds(
     if not np.isfinite(both).all():
         raise ValueError("a discriminant is not finite")
     auc, covariance = delong(list(both), is_signal)
-    log_rejection, is_limit = _log_rejections(both, is_signal, signal_efficiency)
     drawn = _log_rejection_replicas(both, is_signal, signal_efficiency, replicas, np.random.default_rng(seed))
+    passing = _passing(both, is_signal, signal_efficiency)
+    # ties may let a part of a jet pass, which is no measurement either
+    is_limit = bool((passing < 1 - 1e-9).any())
+    log_rejection = drawn.mean(axis=0) if is_limit else np.log((~is_signal).sum() / passing)
     return SeedComparison(
         signal_efficiency=float(signal_efficiency),
         confidence=float(confidence),
@@ -254,16 +260,12 @@ def _apart(covariance: Float) -> float:
     return max(0.0, own - shared) / seeds
 
 
-def _log_rejections(values: Float, is_signal: Boolean, signal_efficiency: float) -> tuple[Float, bool]:
-    """Return log(rejection) of each discriminant, and whether half a jet had to be added for that."""
-    n_background = int((~is_signal).sum())
-    passing = n_background * np.array(
-        [float(roc_curve(one, is_signal).background_efficiency_at(signal_efficiency)) for one in values]
-    )
-    # ties may let a part of a jet pass, which is no measurement either
-    is_limit = bool((passing < 1 - 1e-9).any())
-    added = 0.5 if is_limit else 0.0
-    return np.log((n_background + 2 * added) / (passing + added)), is_limit
+def _passing(values: Float, is_signal: Boolean, signal_efficiency: float) -> Float:
+    """Count the background jets that pass each discriminant."""
+    efficiencies = [
+        float(roc_curve(one, is_signal).background_efficiency_at(signal_efficiency)) for one in values
+    ]
+    return int((~is_signal).sum()) * np.array(efficiencies)
 
 
 def _log_rejection_replicas(
@@ -279,7 +281,7 @@ def _log_rejection_replicas(
     ordered = [_ordered(one, is_signal, tie_breaker) for one in values]
     n_signal, n_background = int(is_signal.sum()), int((~is_signal).sum())
     wanted = max(1, math.ceil(signal_efficiency * n_signal - 1e-9))
-    drawn = np.empty((replicas, len(values)))
+    passing = np.empty((replicas, len(values)))
     for replica in range(replicas):
         signal_times, background_times = (
             np.bincount(rng.integers(0, total, total, dtype=np.int32), minlength=total).astype(np.int32)
@@ -287,9 +289,9 @@ def _log_rejection_replicas(
         )
         for column, (signal, background, above) in enumerate(ordered):
             last = np.searchsorted(np.cumsum(signal_times[signal]), wanted)
-            passing = background_times[background[: above[last]]].sum()
-            drawn[replica, column] = math.log((n_background + 1) / (passing + 0.5))
-    return drawn
+            passing[replica, column] = background_times[background[: above[last]]].sum()
+    by_all, by_one = rng.standard_exponential((replicas, 1)), rng.standard_exponential(passing.shape)
+    return np.log(n_background / (passing + by_all + by_one))
 
 
 def _ordered(

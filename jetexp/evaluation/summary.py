@@ -12,6 +12,7 @@ from jetexp.evaluation.measurement import Measurement, SeedMeasurement, metrics_
 from jetexp.evaluation.record import Curve, Float, Record
 from jetexp.evaluation.rejection import RejectionCurve
 from jetexp.evaluation.separation import recorded
+from jetexp.evaluation.uncertainty import background_efficiency_limit
 
 if TYPE_CHECKING:
     from jetexp.evaluation.report import Evaluation
@@ -147,14 +148,18 @@ def summarise(evaluations: Sequence[Evaluation]) -> Summary:
         classes=first.classes,
         signal=first.signal,
         counts=first.counts,
-        measurements=_each_over_seeds([one.measurements() for one in evaluations]),
+        measurements=_each_over_seeds(
+            [one.measurements() for one in evaluations], _background(first, first.signal)
+        ),
         curve=_mean_curve([one.rejection for one in evaluations]),
         separations=tuple(
             SeedSeparation(
                 name=same[0].name,
                 signal=same[0].signal,
                 background=same[0].background,
-                measurements=_each_over_seeds([one.measurements for one in same]),
+                measurements=_each_over_seeds(
+                    [one.measurements for one in same], _background(first, same[0].signal, same[0].background)
+                ),
                 curve=_mean_curve([one.curve for one in same]),
             )
             for same in zip(*(one.separations for one in evaluations), strict=True)
@@ -162,19 +167,32 @@ def summarise(evaluations: Sequence[Evaluation]) -> Summary:
     )
 
 
-def _each_over_seeds(measured: Sequence[Mapping[str, Measurement]]) -> dict[str, SeedMeasurement]:
-    return {name: _over_seeds([one[name] for one in measured]) for name in measured[0]}
+def _background(one: Evaluation, signal: str, background: str | None = None) -> int:
+    """Count the jets of a class, or of all but the signal."""
+    counts = dict(zip(one.classes, one.counts, strict=True))
+    return sum(one.counts) - counts[signal] if background is None else counts[background]
 
 
-def _over_seeds(values: Sequence[Measurement]) -> SeedMeasurement:
+def _each_over_seeds(
+    measured: Sequence[Mapping[str, Measurement]], n_background: int
+) -> dict[str, SeedMeasurement]:
+    return {name: _over_seeds([one[name] for one in measured], n_background) for name in measured[0]}
+
+
+def _over_seeds(values: Sequence[Measurement], n_background: int) -> SeedMeasurement:
     numbers = [one.value for one in values]
+    if any(one.is_limit for one in values):
+        # limits and measured rejections have no mean, but the jets that pass have
+        passing = float(np.mean([0.0 if one.is_limit else n_background / one.value for one in values]))
+        limit = 1 / background_efficiency_limit(passing, n_background)
+        return SeedMeasurement(mean=limit, spread=None, error=None, values=tuple(numbers), is_limit=True)
     errors = [one.error for one in values if one.error is not None]
     return SeedMeasurement(
         mean=float(np.mean(numbers)),
         spread=float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None,
         error=float(np.mean(errors)) if errors else None,
         values=tuple(numbers),
-        is_limit=any(one.is_limit for one in values),
+        is_limit=False,
     )
 
 

@@ -86,10 +86,12 @@ def delong(discriminants: Sequence[npt.ArrayLike], is_signal: npt.ArrayLike) -> 
 def _covariance(counts: Sequence[Float]) -> Float:
     """Return the sample covariance of K rows of whole and half numbers, shape (K, K).
 
-    Their sums are exact, in whatever order the jets are. Not by a matrix product, whose threads wait for
-    each other by spinning: for so few rows that costs more.
+    Counted from a whole number near their mean, so that a variance of nothing is not lost in roundings, and
+    sums are exact for as many jets as possible, in whatever order they are. Not by a matrix product, whose
+    threads wait for each other by spinning: for so few rows that costs more.
     """
     rows = np.array(counts)
+    rows -= np.rint(rows.mean(axis=1, keepdims=True))
     sums, number = rows.sum(axis=1), rows.shape[1]
     result: Float = (np.einsum("in,jn->ij", rows, rows) - np.outer(sums, sums) / number) / (number - 1)
     return result

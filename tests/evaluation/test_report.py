@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from jetexp.errors import JetexpError
 from jetexp.evaluation.report import Evaluation, Summary, discriminant, evaluate, ratio_to, summarise
+from jetexp.evaluation.uncertainty import background_efficiency_limit
 
 CLASSES = ("QCD", "W")
 
@@ -68,8 +69,17 @@ def test_a_perfect_tagger_has_limits_not_infinities():
     assert found.rejection_curve()[0].size == 0
     content = json.dumps(found.to_dict(), allow_nan=False)
     assert Evaluation.from_dict(json.loads(content)).working_point(0.5).is_limit
-    summary = summarise([found, evaluation(per_class=500)])
-    assert summary.measurements["rejection_50"].is_limit
+    other = evaluation(per_class=500)
+    summary = summarise([found, other])
+    limit = summary.measurements["rejection_50"]
+    # of the mean number of background jets that pass
+    passing = 500 / other.measurements()["rejection_50"].value / 2
+    assert limit.mean == pytest.approx(1 / background_efficiency_limit(passing, 500))
+    assert limit.mean < other.measurements()["rejection_50"].value * 2
+    assert (limit.is_limit, limit.error, limit.spread) == (True, None, None)
+    assert str(limit) == f"> {limit.mean:.4g} (95 % CL)"
+    same = summarise([found, found]).measurements["rejection_50"]
+    assert same.mean == pytest.approx(metrics["test_rejection_50"])
     json.dumps(summary.to_dict(), allow_nan=False)
 
 

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from jetexp.evaluation.rejection import working_points
 from jetexp.evaluation.roc import roc_curve
 from jetexp.evaluation.uncertainty import (
+    auc_error,
     background_efficiency_limit,
     background_efficiency_replicas,
     binomial_error,
@@ -60,6 +61,13 @@ def test_delong_agrees_with_the_bootstrap():
         np.sqrt(bootstrap[0, 0] + bootstrap[1, 1] - 2 * bootstrap[0, 1]), rel=0.12
     )
     assert auc[0] > auc[1]
+
+
+@pytest.mark.parametrize(("n_signal", "n_background"), [(30_001, 30_001), (53_133, 12_430)])
+def test_a_perfect_separation_has_no_error(n_signal, n_background):
+    is_signal = np.arange(n_signal + n_background) < n_signal
+    # sums of squares beyond what a float holds exactly
+    assert auc_error(is_signal.astype(float), is_signal) == 0
 
 
 def test_delong_refuses_a_single_jet():
