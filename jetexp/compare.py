@@ -7,7 +7,7 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -338,7 +338,7 @@ def _read(client: MlflowClient, run: Run, asked: str) -> ComparedRun:
         if isinstance(curve, SeedCurve) and len(scores.scores) == 1:
             # one seed has no spread over seeds to show
             curve = scores.curve_of(0)
-    fit = client.get_run(run.data.tags["best_run"]) if "best_run" in run.data.tags else run
+    fit = _one_fit(client, run, stored)
     parameters = fit.data.metrics.get("network_parameters")
     return ComparedRun(
         name=name,
@@ -352,6 +352,14 @@ def _read(client: MlflowClient, run: Run, asked: str) -> ComparedRun:
         size=_model_size(client, fit),
         scores=scores,
     )
+
+
+def _one_fit(client: MlflowClient, run: Run, stored: Container[str]) -> Run:
+    """Give the fit whose size and time stand for a run's: of a parent the first of those that it averages."""
+    if "best_run" not in run.data.tags or "table.json" not in stored:
+        return run
+    own: str = _result(client, run.info.run_id, "table.json")[0]["runs"][0]
+    return client.get_run(own)
 
 
 def _model_size(client: MlflowClient, run: Run) -> int | None:

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtri
 
+from jetexp.evaluation.record import Float
 from jetexp.evaluation.report import PairedComparison
-from jetexp.evaluation.uncertainty import is_chance
+from jetexp.evaluation.roc import roc_curve
+from jetexp.evaluation.uncertainty import auc_error, is_chance
 from jetexp.experiment import GateSettings
 
 __all__ = ["Decision", "Performance", "decide"]
@@ -30,12 +34,37 @@ class Performance:
     auc_error : float
         Its standard deviation.
     rejection : float
-        Background rejection at the gate's signal efficiency; a lower limit where no background jet passes.
+        Background rejection at the gate's signal efficiency; where no background jet passes, their number,
+        which no worse tagger exceeds.
     """
 
     auc: float
     auc_error: float
     rejection: float
+
+    @classmethod
+    def measured(
+        cls, discriminant: Float, is_signal: npt.NDArray[np.bool_], signal_efficiency: float
+    ) -> Performance:
+        """Measure it on test jets.
+
+        Parameters
+        ----------
+        discriminant : ndarray of float64, shape (N,)
+            High for signal.
+        is_signal : ndarray of bool, shape (N,)
+            Which jets are signal; at least two of each kind.
+        signal_efficiency : float
+            The gate's.
+
+        Returns
+        -------
+        Performance
+            Of the tagger.
+        """
+        curve = roc_curve(discriminant, is_signal)
+        passing = curve.n_background * float(curve.background_efficiency_at(signal_efficiency))
+        return cls(curve.area, auc_error(discriminant, is_signal), curve.n_background / max(1.0, passing))
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,10 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 from jetexp.apart import score_apart, stop_scoring
 from jetexp.champion import change_champion, one_at_a_time
 from jetexp.errors import ModelError
-from jetexp.evaluation.rejection import working_points
 from jetexp.evaluation.report import PairedComparison, compare_paired, discriminant
-from jetexp.evaluation.roc import roc_curve
-from jetexp.evaluation.uncertainty import auc_error
 from jetexp.experiment import GateSettings
 from jetexp.gate import Decision, Performance, decide
 from jetexp.history import Event, aliases_of
@@ -313,11 +310,7 @@ class _Bench:
     def _performance(self, scores: Float) -> Performance:
         """Give a model's own numbers."""
         is_signal = self.sample.label == self.sample.classes.index(self.sample.signal)
-        values = self._discriminant(scores)
-        curve = roc_curve(values, is_signal)
-        rng = np.random.default_rng(0)
-        (point,) = working_points(curve, [self.gate.signal_efficiency], rng=rng)
-        return Performance(curve.area, auc_error(values, is_signal), point.rejection)
+        return Performance.measured(self._discriminant(scores), is_signal, self.gate.signal_efficiency)
 
     def _compared(self, scores: Float, theirs: Float) -> PairedComparison:
         """Compare the candidate's scores with the champion's."""

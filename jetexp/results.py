@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jetexp.evaluation.power_law import PowerLaw, fit_power_law
-from jetexp.evaluation.report import Summary, discriminant
+from jetexp.evaluation.report import CurveWithBand, Summary, discriminant
 from jetexp.evaluation.seeds import SeedComparison, compare_over_seeds
 from jetexp.evaluation.separation import recorded
 from jetexp.fits import FinalFit
@@ -96,7 +96,13 @@ def compared(
         np.stack([discriminant(one.scores, test.classes, signal) for one in result.fits])
         for result in (first, second)
     )
-    return compare_over_seeds(test.label, *scores, signal_index=test.classes.index(signal), seed=seed)
+    return compare_over_seeds(
+        test.label,
+        *scores,
+        signal_index=test.classes.index(signal),
+        seed=seed,
+        one_training="ensemble" in (first.tagger, second.tagger) and first.variant == second.variant,
+    )
 
 
 def power_laws(results: Sequence[TaggerResult]) -> dict[str, PowerLaw]:
@@ -133,6 +139,11 @@ def power_laws(results: Sequence[TaggerResult]) -> dict[str, PowerLaw]:
     return laws
 
 
+def _curve(result: TaggerResult) -> CurveWithBand:
+    """Give a tagger's rejection curve; one fit has no spread over seeds to show, but a statistical error."""
+    return result.fits[0].test.rejection if len(result.fits) == 1 else result.test.curve
+
+
 def figures_of_results(results: Sequence[TaggerResult]) -> dict[str, Figure]:
     """Draw the taggers and variants beside each other.
 
@@ -154,7 +165,7 @@ def figures_of_results(results: Sequence[TaggerResult]) -> dict[str, Figure]:
     rows = {one.variant if alone else one.name: one.test.measurements["rejection_50"] for one in results}
     figures = {"results": gallery.figure_of_variants(rows)}
     if not results[0].variant:
-        figures["taggers"] = gallery.rejection_comparison({one.name: one.test.curve for one in results})
+        figures["taggers"] = gallery.rejection_comparison({one.name: _curve(one) for one in results})
     laws = power_laws(results)
     if laws:
         until = 10 * max(one.training_jets for one in results)

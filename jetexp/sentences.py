@@ -109,7 +109,10 @@ def sentence(one: SeedComparison) -> str:
         Difference of AUC and ratio of rejections, with errors, intervals and lower bounds.
     """
     low, high = one.ratio_interval
-    missing = "" if one.auc.training_error_is_known else " (spread over seeds not known for both)"
+    if one.one_training:
+        missing = " (of the same fits: their spread over seeds is left out)"
+    else:
+        missing = "" if one.auc.training_error_is_known else " (spread over seeds not known for both)"
     rough = " (rough: for some seed no background jet passes)" if one.is_limit else ""
     return (
         f"AUC difference {one.auc.difference:+.4f} ± {one.auc.total_error:.4f} (95 % lower bound "

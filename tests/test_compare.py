@@ -231,6 +231,23 @@ def test_a_model_s_size_is_told(mlflow_store):
     assert compared.to_dict()["model_bytes"] == compared.size
 
 
+def test_of_a_parent_one_of_its_own_fits_tells_size_and_time(mlflow_store):
+    kept = scored(2.0, 0.1, seeds=2)
+    with open_parent("e", "parent") as parent:
+        numbers = {}
+        for name, parameters in (("seed-00", 100), ("seed-01", 100), ("ensemble", 200)):
+            with parent.child(name) as child:
+                child.metrics({"network_parameters": parameters, "fit_seconds": parameters})
+                numbers[name] = child.run_id
+        found = evaluate(kept["scores"][0], kept["label"], classes=("QCD", "W"), signal="W", part="test")
+        parent.result("test_summary", summarise([found, found]).to_dict())
+        parent.result("table", [{"tagger": "cnn", "runs": [numbers["seed-00"], numbers["seed-01"]]}])
+        # the numbers of the row are means over seeds, not the ensemble's
+        parent.tags({"best_run": numbers["ensemble"]})
+    (compared,) = compare_runs(["parent"]).runs
+    assert (compared.parameters, compared.seconds) == (100, 100)
+
+
 def test_the_command_prints_what_it_is_asked_for(executions):
     def printed(*arguments):
         return CliRunner().invoke(jetexp, ["compare", *arguments])

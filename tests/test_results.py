@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from binormal import probabilities
 
 from jetexp.evaluation.report import evaluate, summarise
+from jetexp.fits import FinalFit
 from jetexp.results import TaggerResult, figures_of_results, power_laws
 
 
@@ -20,6 +24,20 @@ def test_more_training_jets_make_a_power_law() -> None:
     assert law.exponent > 0
     assert law.jets.tolist() == [1_000, 2_000]
     assert set(figures_of_results(results)) == {"results", "rejection_against_jets"}
+
+
+def test_a_band_is_the_spread_over_seeds_or_of_one_fit_its_statistical_error() -> None:
+    scores, label = probabilities(2_000, 1.4, seed=1)
+    evaluation = evaluate(scores, label, classes=("QCD", "W"), signal="W", part="test")
+    fit = FinalFit("fit", "", None, "", None, evaluation, evaluation, scores)
+    both = summarise([evaluation, evaluation])
+    several = TaggerResult("cnn", "", (fit, fit), both, both, 1_000, "same")
+    one = replace(several, tagger="ensemble", fits=(fit,))
+    figure = figures_of_results([several, one])["taggers"]
+    widths = [np.ptp(band.get_paths()[0].vertices[:, 1]) for band in figure.axes[1].collections]
+    assert widths[0] == pytest.approx(0, abs=1e-9)
+    assert widths[1] > 0.1
+    assert "statistical" in figure.axes[0].get_legend().get_title().get_text()
 
 
 @pytest.mark.parametrize("number", [4_500, 4_501, 8_999])

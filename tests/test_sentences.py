@@ -68,5 +68,9 @@ def test_a_sentence_holds_difference_ratio_and_what_is_not_known() -> None:
     alone = compare_over_seeds(label, good[:1], bad, signal_index=1, replicas=100)
     assert "spread over seeds not known for both" in sentence(alone)
     assert "rough" not in text
+    ensemble = compare_over_seeds(
+        label, good, [good.mean(axis=0)], signal_index=1, replicas=9, one_training=True
+    )
+    assert "(of the same fits: their spread over seeds is left out)" in sentence(ensemble)
     perfect = compare_over_seeds(label, [label * 1.0], bad, signal_index=1, replicas=100)
     assert "(rough: for some seed no background jet passes)" in sentence(perfect)

@@ -87,7 +87,10 @@ def reliability_curve(
         probability, right = values.max(axis=1), values.argmax(axis=1) == truth
     else:
         probability, right = values[:, class_index], truth == class_index
-    edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)))
+    quantiles = np.quantile(probability, np.linspace(0, 1, bins + 1))
+    # a probability that many jets have is a bin of its own
+    often = quantiles[1:][np.diff(quantiles) == 0]
+    edges = np.unique(np.concatenate([quantiles, np.nextafter(often, np.inf)]))
     place = np.searchsorted(edges[1:-1], probability, side="right")
     jets = np.bincount(place)
     filled = jets > 0

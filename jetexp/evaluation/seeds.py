@@ -30,7 +30,7 @@ class SeedDifference(Record):
         From the finite test sample: the same jets for all seeds of both.
     training_error_a, training_error_b : float or None
         From the training: sample standard deviation over the seeds divided by the root of their number.
-        None for one seed, whose spread is not known and which contributes none.
+        None for one seed, whose spread is not known and which contributes none, and for one training.
     counted_twice : float
         What is in the statistical and in the training error both: by how much the jets of this test
         sample make the means over seeds of networks differ that are no better or worse in general.
@@ -89,6 +89,8 @@ class SeedComparison(Record):
     is_limit : bool
         Whether for some seed no background jet passes. Then each log(background rejection) is the mean over
         the bootstrap, and the comparison of rejections is a rough one.
+    one_training : bool
+        Whether one of the two is made of the fits of the other.
     auc, log_rejection : SeedDifference
         Differences of the means over seeds.
     n_signal, n_background : int
@@ -102,6 +104,7 @@ class SeedComparison(Record):
     log_rejection_a: tuple[float, ...]
     log_rejection_b: tuple[float, ...]
     is_limit: bool
+    one_training: bool
     auc: SeedDifference
     log_rejection: SeedDifference
     n_signal: int
@@ -134,6 +137,7 @@ def compare_over_seeds(
     confidence: float = 0.95,
     replicas: int = 1000,
     seed: int = 0,
+    one_training: bool = False,
 ) -> SeedComparison:
     """Compare two taggers over the seeds they were trained from.
 
@@ -164,6 +168,9 @@ def compare_over_seeds(
         Number of bootstrap samples.
     seed : int
         Their seed.
+    one_training : bool
+        Whether one of the two is made of the fits of the other, as an ensemble is: the spread over seeds,
+        which they share, is left out then.
 
     Returns
     -------
@@ -198,16 +205,23 @@ def compare_over_seeds(
         log_rejection_a=tuple(log_rejection[: len(a)].tolist()),
         log_rejection_b=tuple(log_rejection[len(a) :].tolist()),
         is_limit=is_limit,
-        auc=_difference(auc[: len(a)], auc[len(a) :], covariance, confidence),
+        one_training=one_training,
+        auc=_difference(auc[: len(a)], auc[len(a) :], covariance, confidence, one_training),
         log_rejection=_difference(
-            log_rejection[: len(a)], log_rejection[len(a) :], np.cov(drawn, rowvar=False), confidence
+            log_rejection[: len(a)],
+            log_rejection[len(a) :],
+            np.cov(drawn, rowvar=False),
+            confidence,
+            one_training,
         ),
         n_signal=int(is_signal.sum()),
         n_background=int((~is_signal).sum()),
     )
 
 
-def _difference(a: Float, b: Float, covariance: Float, confidence: float) -> SeedDifference:
+def _difference(
+    a: Float, b: Float, covariance: Float, confidence: float, one_training: bool
+) -> SeedDifference:
     """Compare the means of a and b, whose covariance under other test jets is given."""
     difference = float(a.mean() - b.mean())
     weights = np.concatenate([np.full(len(a), 1 / len(a)), np.full(len(b), -1 / len(b))])
@@ -215,7 +229,8 @@ def _difference(a: Float, b: Float, covariance: Float, confidence: float) -> See
     statistical = math.sqrt(max(0.0, float(weights @ covariance @ weights)))
     by_jets = _apart(covariance[: len(a), : len(a)]) + _apart(covariance[len(a) :, len(a) :])
     variance_a, variance_b = (
-        float(values.var(ddof=1)) / len(values) if len(values) > 1 else None for values in (a, b)
+        float(values.var(ddof=1)) / len(values) if len(values) > 1 and not one_training else None
+        for values in (a, b)
     )
     variance = statistical**2 + (variance_a or 0.0) + (variance_b or 0.0)
     uncertain = sum(

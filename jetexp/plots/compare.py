@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from jetexp.evaluation.report import CurveWithBand, ratio_to
+from jetexp.evaluation.report import CurveWithBand, SeedCurve, ratio_to
 from jetexp.plots.axes import shortened
 from jetexp.plots.style import GREY, class_colour, new_figure, styled
 
@@ -31,7 +31,7 @@ def rejection_comparison(curves: Mapping[str, CurveWithBand], title: str = "") -
     Returns
     -------
     Figure
-        Rejections on a logarithmic axis above, ratios below, each with its band.
+        Rejections on a logarithmic axis above, ratios below, each with its band, which the legend explains.
 
     Raises
     ------
@@ -63,7 +63,14 @@ def rejection_comparison(curves: Mapping[str, CurveWithBand], title: str = "") -
     main.set_yscale("log")
     main.set(ylabel=r"background rejection $1/\varepsilon_B$", ylim=(1, 2 * max(highest)))
     main.set_title(title, loc="left")
-    main.legend(loc="upper right")
+    bands = {
+        "spread over seeds" if isinstance(curve, SeedCurve) else "statistical error, 68 %"
+        for curve in curves.values()
+        if (curve.high > curve.low).any()
+    }
+    if len(bands) > 1:
+        bands = {"spread over seeds; of one fit statistical, 68 %"}
+    main.legend(loc="upper right", title="".join(f"bands: {one}" for one in bands), title_fontsize="small")
     seen = np.concatenate(ratios)
     ratio.axhline(1, color=GREY, linewidth=0.8)
     ratio.set(

@@ -152,7 +152,7 @@ def mass_spectra(results: Mapping[str, MassSculpting], title: str = "") -> Figur
             text = f"{shortened(name)}: no jet passes"
         else:
             text = (
-                f"{shortened(name)}: {number(one.n_after)} jets, JSD {one.distance:.3f} "
+                f"{shortened(name)}: {number(one.n_after)} jets, JS distance {one.distance:.3f} "
                 f"(by chance {one.random_distance:.3f} ± {one.random_distance_spread:.3f})"
             )
         _spectrum(axes, one.edges, one.after, one.after_error, class_colour(index), text)

@@ -106,6 +106,17 @@ def test_jets_of_one_probability_stay_together():
     assert curve.expected_error == 0
 
 
+@pytest.mark.parametrize("others", [0, 50])
+def test_a_probability_of_many_jets_is_a_bin_of_its_own(others):
+    # never right by as much as they are sure: 85 of 100 at each end
+    label = np.concatenate([np.repeat([1, 0], [75, 425]), np.repeat([0, 1], [75, 425]), np.ones(others, int)])
+    signal = np.concatenate([np.repeat([0.0, 1.0], 500), np.full(others, 0.99)])
+    curve = reliability_curve(np.stack([1 - signal, signal], axis=1), label, class_index=1)
+    assert curve.predicted[[0, -1]].tolist() == [0, 1]
+    assert curve.observed[[0, -1]].tolist() == [0.15, 0.85]
+    assert curve.expected_error == pytest.approx((150 + 0.01 * others) / (1000 + others))
+
+
 def test_scores_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="do not fit"):
         reliability_curve([[0.5, 0.5]], [0, 1])

@@ -236,3 +236,11 @@ def test_an_ensemble_of_noisy_networks_is_better_than_each():
     odds = trained(values, signal, 0, 4, 0, 0.5, rng)
     found = compare_over_seeds(signal, [odds.mean(axis=0)], odds, signal_index=1, replicas=50)
     assert found.auc.difference > 5 * found.auc.statistical_error
+    assert found.auc.training_error_b is not None
+    # the ensemble is made of the very fits
+    same = compare_over_seeds(
+        signal, [odds.mean(axis=0)], odds, signal_index=1, replicas=50, one_training=True
+    )
+    for one in (same.auc, same.log_rejection):
+        assert (one.training_error_b, one.total_error) == (None, one.statistical_error)
+    assert same.auc.total_error < found.auc.total_error

@@ -81,7 +81,7 @@ def test_mass_spectra_carry_their_distances():
     none = mass_sculpting(mass, signal.astype(float), signal, signal_index=1, edges=edges)
     figure = rendered(mass_spectra({"tagger": seeing, "perfect": none}))
     (written,) = [text for text in texts(figure) if text.startswith("tagger")]
-    assert f"JSD {seeing.distance:.3f} (by chance {seeing.random_distance:.3f}" in written
+    assert f"JS distance {seeing.distance:.3f} (by chance {seeing.random_distance:.3f}" in written
     assert "perfect: no jet passes" in texts(figure)
     before, after, _ = [one for one in figure.axes[0].patches if isinstance(one, mpl.patches.StepPatch)]
     np.testing.assert_array_equal(before.get_data().values, seeing.before)
