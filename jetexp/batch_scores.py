@@ -20,6 +20,7 @@ from jetexp.console import progress
 from jetexp.errors import ModelError
 from jetexp.file_summary import classes_in
 from jetexp.files import whole_file
+from jetexp.fit_store import package_key
 from jetexp.jets.files import JetFiles
 from jetexp.jets.sample import Jets, concatenate
 from jetexp.jets.settings import JetFileSettings
@@ -112,7 +113,7 @@ def score_files(
     with opened_tagger(address) as (served, load_network), progress() as display:
         known = classes_in(settings)
         reader = JetFiles(known.settings, known.classes)
-        _keep_only(parts, {MODEL_ID: model_id, "block": block})
+        _keep_only(parts, {MODEL_ID: model_id, "block": block, "code": package_key()})
         bar = display.add_task("scoring", total=known.jets or None, rate="")
         coming = parts_of(_blocks(reader.batches(), block), parts, served)
         if cluster is None:
@@ -173,7 +174,7 @@ def _blocks(batches: Iterable[Jets], size: int) -> Iterator[Jets]:
 
 
 def _keep_only(parts: Path, key: dict[str, Any]) -> None:
-    """Remove the parts that another model, or another size, left; say which the next are of."""
+    """Remove the parts that another model, size or code left; say which the next are of."""
     told = parts / "key.json"
     try:
         same = json.loads(told.read_text()) == key

@@ -2,7 +2,7 @@
 
 So one that was interrupted is finished by whoever comes next. MLflow's registry cannot compare and
 set; two who write at the same moment, on two machines, are told apart by reading again after writing:
-whoever finds another entry of the same number takes its own back.
+whoever finds another entry that is not carried out, or of no smaller number, takes its own back.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def change_champion(client: MlflowClient, name: str, event: Event) -> Event | No
     written = _written(client, name, event)
     if written is None:
         return None
-    _move(client, name, written)
+    if not written.finished:
+        _move(client, name, written)
     return replace(written, finished=True)
 
 
@@ -160,7 +161,10 @@ def one_at_a_time(name: str) -> Iterator[None]:
 
 
 def _written(client: MlflowClient, name: str, event: Event) -> Event | None:
-    """Write an entry down, unless the champion is another one by now; it is to be carried out at once."""
+    """Write an entry down, unless the champion is another one by now.
+
+    It is to be carried out at once, if others have not done so already.
+    """
     for _ in range(ATTEMPTS):
         _settle(client, name)
         before = events_of(client, name)
@@ -175,9 +179,15 @@ def _written(client: MlflowClient, name: str, event: Event) -> Event | None:
             identifier=uuid.uuid4().hex[:12],
         )
         _write(client, name, written)
+        entries = {one.identifier: one for one in events_of(client, name)}
+        own = entries.pop(written.identifier, None)
+        if own is not None and own.finished:
+            # this process was held up for so long that others took it for dead
+            return own
         # whoever wrote at the same moment is seen by at least one of the two
-        rivals = [one for one in events_of(client, name) if one.number >= written.number]
-        if len(rivals) == 1 and aliases_of(client, name).get(CHAMPION) == event.champion_before:
+        rivals = [one for one in entries.values() if one.number >= written.number or not one.finished]
+        unchanged = aliases_of(client, name).get(CHAMPION) == event.champion_before
+        if own is not None and not rivals and unchanged:
             return written
         delivered(client.delete_registered_model_tag, name, written.tag)
         time.sleep(LOOK * random.uniform(0.1, 2))  # noqa: S311 (no secret)

@@ -220,6 +220,11 @@ class Experiment(Settings):
                 first = error.errors()[0]
                 key = ".".join(str(part) for part in first["loc"])
                 raise ValueError(f"variants.{name}: {key}: {first['msg']}") from None
+            if self.variant(name).search is not None:
+                raise ValueError(
+                    f"variants.{name}: a variant has no search, whose trials would be taken for those of "
+                    "another; an experiment of its own would be right"
+                )
 
     def _check_space(self) -> None:
         for name, values in (self.search.space if self.search else {}).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,7 +163,7 @@ def summarise_file(settings: JetFileSettings) -> FileSummary:
         jets=known.jets,
         classes=tuple(tally.summary() for tally in tallies),
         assumptions=tuple(dict.fromkeys(text for one in each for text in one.get("assumed", ()))),
-        dropped={reason: count for one in each for reason, count in one.get("dropped", {}).items()},
+        dropped=dict(sum((Counter(one.get("dropped", {})) for one in each), Counter())),
         half_width=raw.half_width,
     )
 

@@ -374,4 +374,6 @@ def _replace_ids(path: Path, ids: dict[str, str]) -> None:
     text = path.read_text(encoding="utf-8")
     found = with_known_ids(text, ids)
     if found != text:
-        path.write_text(found, encoding="utf-8")
+        # torn by a kill, it would be delivered torn
+        with whole_file(path) as temporary:
+            temporary.write_text(found, encoding="utf-8")

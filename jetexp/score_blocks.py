@@ -165,7 +165,8 @@ def scored_by(
         If the workers cannot do it.
     """
     check_workers(cluster, folder, _software)
-    model = folder / "model"
+    # workers outlive a command, and know a model by its folder
+    model = folder / address.rsplit("/", 1)[-1]
     if not model.exists():
         with whole_folder(model) as temporary:
             mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(temporary))

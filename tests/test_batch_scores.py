@@ -112,6 +112,10 @@ def test_parts_of_other_jets_or_of_another_model_are_not_taken_up(
     interrupt()
     assert score_files(other, settings(sample), output, block=100).found == 0
     interrupt()
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_scores, "package_key", lambda: "of another version")
+        assert score_files(other, settings(sample), output, block=100).found == 0
+    interrupt()
     (mlflow_store / ".scores.parquet.parts" / "00000002.parquet").write_bytes(b"torn")
     assert score_files(uri, settings(sample), output, block=100).found == 800
 

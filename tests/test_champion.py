@@ -163,6 +163,45 @@ def test_whoever_finds_a_rival_gives_way_and_tries_again(client, monkeypatch):
     assert [event.version for event in events_of(client, NAME)] == ["1", "2"]
 
 
+def test_an_entry_of_a_smaller_number_that_is_under_way_is_a_rival_too(client, monkeypatch):
+    promoted(client, "1")
+    settle, rivals = champion._settle, []
+
+    def just_before(client, name):
+        settle(client, name)
+        if not rivals:
+            rivals.append("2")
+            interrupted(client, Event("promotion", "2", "1", "1", "better"))
+
+    monkeypatch.setattr(champion, "_settle", just_before)
+    assert promote(client, "3", "1") is None
+    assert aliases()["champion"] == "2"
+    assert [(event.version, event.finished) for event in events_of(client, NAME)] == [
+        ("1", True),
+        ("2", True),
+    ]
+
+
+def test_a_promotion_that_others_finish_for_it_keeps_its_entry(client, monkeypatch):
+    promoted(client, "1")
+    write = champion._write
+
+    def held_up(client, name, event):
+        write(client, name, event)
+        if not event.finished:
+            # another waits, finishes it, and goes on
+            champion._settle(client, name)
+
+    monkeypatch.setattr(champion, "_write", held_up)
+    done = promote(client, "2", "1")
+    assert done.finished
+    assert aliases() == {"champion": "2", "previous": "1"}
+    assert [(event.version, event.finished) for event in events_of(client, NAME)] == [
+        ("1", True),
+        ("2", True),
+    ]
+
+
 def test_a_registry_that_is_too_slow_is_left_to_the_next(client, monkeypatch):
     promoted(client, "1")
     monkeypatch.setattr(champion, "MOVE_TIME", -1.0)

@@ -75,6 +75,12 @@ def test_a_cluster_scores_files_as_this_process_does(cluster, mlflow_store, pyth
     assert there.jets == here.jets == len(pythia_jets)
     assert there.path.read_bytes() == here.path.read_bytes()
     assert not list(mlflow_store.glob(".*.parts"))
+    # workers that have scored with one model score the same output with another
+    newer = log(tagger(noise=2))
+    here = score_files(newer.model_uri, jets, here.path, block=100)
+    assert here.path.read_bytes() != there.path.read_bytes()
+    there = score_files(newer.model_uri, jets, there.path, block=100, cluster=cluster)
+    assert there.path.read_bytes() == here.path.read_bytes()
 
 
 def die(folder):

@@ -221,6 +221,10 @@ def test_variants_change_single_keys_and_replace_what_is_of_another_kind(tmp_pat
         ("references: [{name: ensemble, tagger: {kind: pfn}}]\n", "name of its own"),
         ("variants: {wide: {images: {pixles: 3}}}\n", "variants.wide: images.pixles"),
         ("variants: {wide: {}}\nregistered_model: m\n", "with variants registers no model"),
+        (
+            "search: {space: {learning_rate: {min: 0.001, max: 0.01}}}\nvariants: {wide: {}}\n",
+            "variants.wide: a variant has no search",
+        ),
         ("train_per_class: 1\n", "'train_per_class'.*greater than or equal to 2"),
         ("calibration: magic\n", "'calibration'.*magic"),
     ],

@@ -36,6 +36,19 @@ def test_a_summary_says_what_the_jets_are(files: Path, pythia_jets: Jets) -> Non
     assert found.mean_image.sum() == pytest.approx(first.constituent_pt[inside].sum() / 200, rel=1e-5)
 
 
+def test_jets_that_files_lack_are_counted_together(files: Path, pythia_jets: Jets) -> None:
+    for name, faint in (("first", 2), ("second", 3)):
+        images = np.concatenate([np.zeros((faint, 20, 20)), np.ones((5, 20, 20))])
+        np.savez(files / f"{name}.npz", QCD=images, W=images)
+    summary = summarise_file(
+        JetFileSettings(
+            path=(str(files / "first.npz"), str(files / "second.npz")), half_width=1.0, unit=100.0
+        )
+    )
+    assert [one.jets for one in summary.classes] == [10, 10]
+    assert sum(summary.dropped.values()) == 10, summary.dropped
+
+
 def test_inspect_prints_it_and_draws_the_mean_images(files: Path) -> None:
     output = files / "mean.png"
     done = CliRunner().invoke(jetexp, ["inspect", str(files / "images.npz"), "-o", str(output)])
