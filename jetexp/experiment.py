@@ -181,6 +181,15 @@ class Experiment(Settings):
             raise ValueError(f"signal {self.signal!r} is not among the classes {list(self.classes)}")
         if self.test is not None and self.test == self.jets:
             raise ValueError("test is the same sample as jets; give it another seed or file")
+        if (
+            isinstance(self.jets, GenerationSettings)
+            and isinstance(self.test, GenerationSettings)
+            and self.jets.seed == self.test.seed
+        ):
+            raise ValueError(
+                f"test.seed is {self.test.seed} as that of jets: the same collisions would be in both; "
+                "another seed would be right"
+            )
         self._check_taggers()
         self._check_space()
         self._check_variants()

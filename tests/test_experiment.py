@@ -260,6 +260,17 @@ def test_a_mass_window_among_three_classes_is_refused_before_anything_is_made(tm
         read_experiment(path)
 
 
+def test_a_test_sample_of_the_same_collisions_is_refused(tmp_path: Path) -> None:
+    content = read_experiment(ROOT / "experiments" / "w_vs_qcd.yaml").content()
+    content["test"] |= {"seed": content["jets"]["seed"], "soft_drop": {}}
+    path = tmp_path / "same.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(
+        ExperimentError, match="seed is 1 as that of jets: the same collisions"
+    ):
+        read_experiment(path)
+
+
 def test_the_samples_that_an_experiment_needs_are_named_once_each() -> None:
     def samples(name: str) -> list[tuple[int, int, float]]:
         asked = override(read_experiment(Path("experiments") / f"{name}.yaml"), per_class=50).generated()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -92,19 +93,24 @@ def found_files(settings: JetFileSettings) -> list[tuple[str | None, Path]]:
     Raises
     ------
     JetFileError
-        If there is none of that name, or a glob finds nothing.
+        If there is none of that name, a glob finds nothing, or one is named twice for a class.
     """
     by_class: dict[str | None, Sequence[str]] = {}
     if isinstance(settings.path, dict):
         by_class.update(settings.path)
     else:
         by_class[None] = settings.path
-    return [
+    found = [
         (name, path)
         for name, patterns in by_class.items()
         for pattern in patterns
         for path in _matching(pattern)
     ]
+    for (name, path), times in Counter((name, path.resolve()) for name, path in found).items():
+        if times > 1:
+            of_class = "" if name is None else f" for {name}"
+            raise JetFileError(f"{path} is named {times} times{of_class}: its jets would count as often.")
+    return found
 
 
 def _matching(pattern: str) -> list[Path]:
@@ -159,7 +165,11 @@ class JetFiles:
             files = found_files(self._settings)
             self._check_classes(files)
             several = sum(name is None for name, _ in files) > 1
-            for path in {path for _, path in files}:
+            paths = {path for _, path in files}
+            unused = set(self._settings.sha256) - {path.name for path in paths if path.is_file()}
+            if unused:
+                raise JetFileError(f"sha256 names {', '.join(sorted(unused))}, but no such file is read.")
+            for path in paths:
                 _check_sum(path, self._settings)
             for of_class, path in files:
                 yield from self._file(of_class, path, several=several)
@@ -274,7 +284,7 @@ class JetFiles:
 
 def _check_sum(path: Path, settings: JetFileSettings) -> None:
     wanted = settings.sha256.get(path.name)
-    if wanted is None or path.is_dir():
+    if wanted is None:
         return
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -39,14 +39,17 @@ def with_hard_constituents(jets: Jets, minimum_pt: float, *, scratch: Path | Non
     Returns
     -------
     Jets
-        The same N jets, as :func:`soft_dropped` gives them; one without such a constituent stays as it is.
+        The same N jets with fewer constituents, still relative to the axis of the whole jet, whose eta they
+        keep; pt and mass are those of the constituents that remain. One without such a constituent stays
+        as it is.
     """
     told = {**jets.provenance, "minimum_constituent_pt": minimum_pt}
 
     def cut(block: Jets) -> Jets:
         hard = block.constituent_pt >= minimum_pt
         changed = np.bincount(block.jet_index[hard], minlength=len(block)) > 0
-        return _left(block, hard | ~changed[block.jet_index], changed)
+        # constituents stay where they are to the axis, which soft drop may ask for yet
+        return replace(_left(block, hard | ~changed[block.jet_index], changed), eta=block.eta)
 
     return collect(map(cut, in_blocks(jets, JETS_PER_BLOCK)), scratch, provenance=lambda: told)
 

@@ -79,8 +79,9 @@ def make_observables(
         Ratio e3 / e2^3 of energy correlation functions with beta = 1 (Larkoski, Moult and Neill,
         arXiv:1409.6298). 0 where e2 is 0.
 
-    Jets of one direction have mass, soft-drop mass and D2 equal to 0 (up to rounding) and ratios
-    equal to 1; an empty jet has pT and multiplicity 0, too.
+    Jets of one direction have mass and soft-drop mass equal to 0 (up to rounding) and ratios of
+    N-subjettiness equal to 1; their D2 is 0 or, where roundings are left of e2, about 1. An empty jet has pT
+    and multiplicity 0, too.
 
     Parameters
     ----------

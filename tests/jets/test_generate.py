@@ -13,6 +13,7 @@ from jetexp.jets.generate import (
     PROCESSES,
     bare_batches,
     candidates,
+    check_request,
     chunk_key,
     event_seed,
     events_per_chunk,
@@ -91,6 +92,20 @@ def test_samples_stored_before_newer_settings_came_keep_their_names(monkeypatch:
     assert chunk_key(GenerationSettings()) == "cbb4da35c4"
     later = GenerationSettings(soft_drop=SoftDropSettings(), select_pt=(700, 800), minimum_constituent_pt=1)
     assert chunk_key(later) == "cbb4da35c4"
+
+
+@pytest.mark.parametrize(("pileup", "lowest"), [(0, 550), (60, 310), (200, 150)])
+def test_what_lies_on_top_of_jets_lifts_softer_collisions_into_reach(pileup: float, lowest: float) -> None:
+    settings = GenerationSettings(pileup=pileup)
+    assert f"PhaseSpace:pTHatMin = {lowest}." in physics(settings)["generator"]
+    pythia = start_pythia("QCD", 1, pileup=settings.pileup)
+    assert pythia.settings.parm("PhaseSpace:pTHatMin") == lowest
+
+
+def test_jets_that_reach_beyond_the_particles_that_are_seen_are_refused() -> None:
+    check_request(GenerationSettings(maximum_eta=2.2), ("W",))
+    with pytest.raises(JetexpError, match=r"maximum_eta is 2\.9 .*radius 1, .*seen up to 3\.2"):
+        check_request(GenerationSettings(maximum_eta=2.9), ("W",))
 
 
 @pytest.mark.parametrize(("name", "mass"), [("QCD", None), ("W", 80.4), ("top", 172.5)])

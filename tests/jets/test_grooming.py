@@ -87,6 +87,8 @@ def test_constituents_below_a_pt_go_and_the_jet_is_measured_anew() -> None:
     assert cut.constituent_pt == pytest.approx([60, 1, 0.5])
     assert cut.pt.tolist() == [pytest.approx(np.hypot(60 + np.cos(0.1), np.sin(0.1))), 1, 1]
     assert cut.mass.tolist() == [pytest.approx(np.sqrt(120 * (np.cosh(0.4) - np.cos(0.1))), rel=1e-4), 2, 2]
+    # the axis that constituents are relative to
+    assert cut.eta.tolist() == [1, 1, 1]
     assert cut.provenance == {"source": "hand", "minimum_constituent_pt": 1.0}
     assert with_hard_constituents(jets, 0.5).constituent_pt.tolist() == jets.constituent_pt.tolist()
 

@@ -85,6 +85,10 @@ def test_a_checksum_is_held_to(folder: Path) -> None:
     wrong = "0" * 64
     with pytest.raises(JetFileError, match=f"images-0.npz has the checksum {right}, not {wrong}"):
         read(folder, "images-0.npz", sha256={"images-0.npz": wrong})
+    with pytest.raises(JetFileError, match=r"sha256 names image-0.npz, but no such file is read"):
+        read(folder, "images-*.npz", sha256={"image-0.npz": right})
+    with pytest.raises(JetFileError, match=r"images-0.npz is named 2 times: its jets would count as often"):
+        read(folder, ("images-*.npz", "images-0.npz"))
 
 
 @pytest.mark.parametrize(
