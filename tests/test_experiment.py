@@ -265,9 +265,7 @@ def test_a_test_sample_of_the_same_collisions_is_refused(tmp_path: Path) -> None
     content["test"] |= {"seed": content["jets"]["seed"], "soft_drop": {}}
     path = tmp_path / "same.yaml"
     path.write_text(yaml.safe_dump(content))
-    with pytest.raises(
-        ExperimentError, match="seed is 1 as that of jets: the same collisions"
-    ):
+    with pytest.raises(ExperimentError, match="seed is 1 as that of jets: the same collisions"):
         read_experiment(path)
 
 

@@ -149,7 +149,10 @@ def test_odd_jets(eta, phi, pt, expected) -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from([0.0, 1e-7, 0.1, -0.4]), st.sampled_from([0.0, 1e-6, 3.14]), st.floats(0, 1e3)
+            st.sampled_from([0.0, 1e-7, 0.1, -0.4]),
+            st.sampled_from([0.0, 1e-6, 3.14]),
+            # of pT 1e-38 beside 46 GeV, D2 leaves the range of float32, with a warning
+            st.just(0.0) | st.floats(1e-9, 1e3),
         ),
         max_size=6,
     )
