@@ -203,9 +203,9 @@ def event_seed(process: str, seed: int, chunk: int) -> int:
 
 def _phase_space(pileup: float) -> tuple[str, ...]:
     """Give the settings that all processes share: what lies on top of a jet lifts softer ones into reach."""
-    lowest = max(LEAST_PTHAT, LOWEST_PTHAT - PTHAT_OF_A_COLLISION * pileup)
+    lowest = round(max(LEAST_PTHAT, LOWEST_PTHAT - PTHAT_OF_A_COLLISION * pileup))
     beams = len(_BEAMS)
-    return (*_COMMON[:beams], f"PhaseSpace:pTHatMin = {lowest:g}.", *_COMMON[beams:])
+    return (*_COMMON[:beams], f"PhaseSpace:pTHatMin = {lowest}.", *_COMMON[beams:])
 
 
 def start_pythia(

@@ -94,7 +94,7 @@ def test_samples_stored_before_newer_settings_came_keep_their_names(monkeypatch:
     assert chunk_key(later) == "cbb4da35c4"
 
 
-@pytest.mark.parametrize(("pileup", "lowest"), [(0, 550), (60, 310), (200, 150)])
+@pytest.mark.parametrize(("pileup", "lowest"), [(0, 550), (5.3, 529), (60, 310), (200, 150)])
 def test_what_lies_on_top_of_jets_lifts_softer_collisions_into_reach(pileup: float, lowest: float) -> None:
     settings = GenerationSettings(pileup=pileup)
     assert f"PhaseSpace:pTHatMin = {lowest}." in physics(settings)["generator"]
