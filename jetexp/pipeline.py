@@ -360,7 +360,10 @@ def _comparisons(
     pairs = [(own, one) for one in of_variant[1:]]
     if before and before[0].fingerprint == own.fingerprint:
         pairs.append((own, before[0]))
-    return {f"{a.name} against {b.name}": compared(a, b, test, signal=signal) for a, b in pairs}
+    return {
+        f"{a.name} against {b.name}": compared(a, b, test, signal=signal, one_training=b.tagger == "ensemble")
+        for a, b in pairs
+    }
 
 
 def _best(results: list[TaggerResult]) -> FinalFit:

@@ -72,7 +72,13 @@ class TaggerResult:
 
 
 def compared(
-    first: TaggerResult, second: TaggerResult, test: Jets, *, signal: str, seed: int = 0
+    first: TaggerResult,
+    second: TaggerResult,
+    test: Jets,
+    *,
+    signal: str,
+    seed: int = 0,
+    one_training: bool = False,
 ) -> SeedComparison:
     """Compare two taggers on the jets that both were tested on.
 
@@ -86,6 +92,8 @@ def compared(
         The class that is signal.
     seed : int
         Of the bootstrap.
+    one_training : bool
+        Whether the second is made of the fits of the first, as its ensemble is.
 
     Returns
     -------
@@ -101,7 +109,7 @@ def compared(
         *scores,
         signal_index=test.classes.index(signal),
         seed=seed,
-        one_training="ensemble" in (first.tagger, second.tagger) and first.variant == second.variant,
+        one_training=one_training,
     )
 
 

@@ -118,6 +118,13 @@ def test_the_own_tagger_is_compared_with_each_other_and_with_the_first_variant(r
     comparisons = {result.name: set(result.comparisons) for result in ran.first.results}
     assert "cnn against boosted_trees" in comparisons["taggers"]
     assert len(comparisons["taggers"]) == 5
+    with_members = {
+        name
+        for one in ran.first.results
+        for name, text in one.comparisons.items()
+        if "of the same fits" in text
+    }
+    assert with_members == {"cnn against ensemble"}
     assert comparisons["sizes"] == {
         "100: cnn against 100: mass_window",
         "200: cnn against 200: mass_window",

@@ -68,8 +68,7 @@ _COMMON = (
     "PhaseSpace:bias2SelectionRef = 600.",
 )
 
-# the jet pT (GeV) that this range of pTHat covers; up to 640 some jets of lower pTHat are missing, three in
-# ten at 600, of all classes about as many
+# the jet pT (GeV) that this range of pTHat covers; up to 640 a part of the jets, of lower pTHat, is missing
 REACH = (600.0, 1500.0)
 # of Pythia's own shower: five seconds
 EVENTS_PER_CHUNK = 500
