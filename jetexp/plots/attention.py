@@ -54,7 +54,6 @@ def saliency(
     half_width: float,
     title: str = "",
     *,
-    label: str = "saliency",
     compressed: bool = False,
 ) -> Figure:
     """Draw how much each pixel matters to the score.
@@ -62,13 +61,11 @@ def saliency(
     Parameters
     ----------
     image : ndarray of float, shape (H, W)
-        Not negative; first axis eta, second phi.
+        Mean absolute gradient of the log-odds by each pixel; first axis eta, second phi.
     half_width : float
         Half the side of the image, in the coordinates that jets have there.
     title : str
         What stands above.
-    label : str
-        What is drawn, with its unit.
     compressed : bool
         Whether wide angles are drawn closer in the image.
 
@@ -82,7 +79,7 @@ def saliency(
         image,
         half_width,
         title,
-        label,
+        "mean |∂ log-odds / ∂ pixel|",
         compressed,
         cmap="magma",
         vmin=0.0,

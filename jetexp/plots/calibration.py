@@ -31,8 +31,8 @@ def reliability(
     Returns
     -------
     Figure
-        Frequencies above, their difference from the probability below; the legend gives the expected
-        calibration error, and what probabilities that are right would have.
+        Observed frequencies above, their difference from the predicted probability below; the legend gives
+        the expected calibration error, and what probabilities that are right would have.
 
     Raises
     ------
@@ -49,11 +49,12 @@ def reliability(
     difference.axhline(0, color=GREY, linestyle=":", linewidth=1)
     for index, (name, curve) in enumerate(curves.items()):
         look = {"fmt": f"{marker(index)}-", "color": class_colour(index), "markersize": 3.5, "linewidth": 1}
-        label = f"{shortened(name)}: error {curve.expected_error:.4f} (by chance {curve.chance_error:.4f})"
+        error = f"calibration error {curve.expected_error:.4f} (by chance {curve.chance_error:.4f})"
+        label = f"{shortened(name)}: {error}"
         main.errorbar(curve.predicted, curve.observed, yerr=curve.error, label=label, **look)
         difference.errorbar(curve.predicted, curve.observed - curve.predicted, yerr=curve.error, **look)
-    main.set(ylabel="frequency", xlim=(0, 1), ylim=(0, 1.15))
+    main.set(ylabel="observed frequency", xlim=(0, 1), ylim=(0, 1.15))
     main.set_title(title, loc="left")
     main.legend(loc="upper left")
-    difference.set(xlabel=predicted, ylabel="frequency\n− probability")
+    difference.set(xlabel=predicted, ylabel="observed\n− predicted")
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,6 +15,10 @@ from jetexp.plots.style import GREY, class_colour, new_figure, styled
 __all__ = ["rejection_comparison"]
 
 LINES = ("-", "--", "-.", ":")
+# colours that are told apart at a glance; those after them have another line too
+SOLID = 5
+# more names would hide the curves
+INSIDE = 6
 
 
 @styled
@@ -40,15 +45,20 @@ def rejection_comparison(curves: Mapping[str, CurveWithBand], title: str = "") -
     """
     if not curves:
         raise ValueError("there is no curve to compare")
+    outside = len(curves) > INSIDE
     figure, axes = new_figure(
-        2, 1, height=4.6, sharex=True, gridspec_kw={"height_ratios": [2.2, 1], "hspace": 0.02}
+        2,
+        1,
+        height=5.4 if outside else 4.6,
+        sharex=True,
+        gridspec_kw={"height_ratios": [2.2, 1], "hspace": 0.02},
     )
     main, ratio = axes[:, 0]
     reference = next(iter(curves.values()))
     highest, ratios = [30.0], [np.array([0.9, 1.1])]
     for index, (name, curve) in enumerate(curves.items()):
         colour = class_colour(index)
-        line = LINES[index // 10 % len(LINES)]
+        line = LINES[index // SOLID % len(LINES)]
         relative = ratio_to(reference, curve)
         for panel, shown in ((main, curve), (ratio, relative)):
             panel.plot(shown.signal_efficiency, shown.rejection, line, color=colour, label=shortened(name))
@@ -62,7 +72,6 @@ def rejection_comparison(curves: Mapping[str, CurveWithBand], title: str = "") -
     main.plot(efficiency, 1 / efficiency, ":", color=GREY, linewidth=1, label="random")
     main.set_yscale("log")
     main.set(ylabel=r"background rejection $1/\varepsilon_B$", ylim=(1, 2 * max(highest)))
-    main.set_title(title, loc="left")
     bands = {
         "spread over seeds" if isinstance(curve, SeedCurve) else "statistical error, 68 %"
         for curve in curves.values()
@@ -70,7 +79,15 @@ def rejection_comparison(curves: Mapping[str, CurveWithBand], title: str = "") -
     }
     if len(bands) > 1:
         bands = {"spread over seeds; of one fit statistical, 68 %"}
-    main.legend(loc="upper right", title="".join(f"bands: {one}" for one in bands), title_fontsize="small")
+    main.set_title(title, loc="left")
+    explained: dict[str, Any] = {
+        "title": "".join(f"bands: {one}" for one in bands),
+        "title_fontsize": "small",
+    }
+    if outside:
+        figure.legend(*main.get_legend_handles_labels(), loc="outside upper center", ncols=3, **explained)
+    else:
+        main.legend(loc="upper right", **explained)
     seen = np.concatenate(ratios)
     ratio.axhline(1, color=GREY, linewidth=0.8)
     ratio.set(

@@ -16,6 +16,7 @@ __all__ = ["class_sums", "examples", "mean_images", "misidentified"]
 
 DECADES_OF_SUMS = 5
 DECADES_OF_ONE = 4
+PT = r"$p_T$ in a pixel [GeV]"
 MANY = 4
 
 
@@ -35,7 +36,7 @@ def examples(evaluation: Evaluation) -> Figure:
     """
     mistakes = _mistakes(evaluation)
     titles = [f"one {name} jet" for name in evaluation.classes]
-    return _panels(mistakes.examples, titles, mistakes.half_width, DECADES_OF_ONE)
+    return _panels(mistakes.examples, titles, mistakes.half_width, DECADES_OF_ONE, PT)
 
 
 @styled
@@ -57,7 +58,7 @@ def class_sums(evaluation: Evaluation) -> Figure:
         f"{name}: {number(count)} jets"
         for name, count in zip(evaluation.classes, evaluation.counts, strict=True)
     ]
-    return _panels(mistakes.class_sums, titles, mistakes.half_width, DECADES_OF_SUMS)
+    return _panels(mistakes.class_sums, titles, mistakes.half_width, DECADES_OF_SUMS, f"sum of {PT}")
 
 
 @styled
@@ -76,7 +77,7 @@ def mean_images(images: Mapping[str, npt.NDArray[np.float64]], half_width: float
     Figure
         On a logarithmic scale.
     """
-    return _panels(np.stack(list(images.values())), list(images), half_width, DECADES_OF_SUMS)
+    return _panels(np.stack(list(images.values())), list(images), half_width, DECADES_OF_SUMS, f"mean {PT}")
 
 
 @styled
@@ -109,7 +110,7 @@ def misidentified(evaluation: Evaluation) -> Figure:
             f"SSIM to all {lines[0]}" + "".join(f",\n{line}" for line in lines[1:])
         )
     images = np.stack([kind.sum_image for kind in mistakes.kinds])
-    return _panels(images, titles, mistakes.half_width, DECADES_OF_SUMS)
+    return _panels(images, titles, mistakes.half_width, DECADES_OF_SUMS, f"sum of {PT}")
 
 
 def _mistakes(evaluation: Evaluation) -> Mistakes:
@@ -119,7 +120,7 @@ def _mistakes(evaluation: Evaluation) -> Mistakes:
 
 
 def _panels(
-    images: npt.NDArray[np.float64], titles: Sequence[str], half_width: float, decades: int
+    images: npt.NDArray[np.float64], titles: Sequence[str], half_width: float, decades: int, label: str
 ) -> Figure:
     """Draw images side by side, two or three in a row, with one colour scale."""
     columns = 3 if len(images) % 3 == 0 else 2
@@ -146,5 +147,5 @@ def _panels(
     for panel in axes[:, 0]:
         panel.set_ylabel(r"$\Delta\phi$")
     if drawn is not None:
-        figure.colorbar(drawn, ax=axes, label=r"$p_T$ in a pixel [GeV]", shrink=0.9)
+        figure.colorbar(drawn, ax=axes, label=label, shrink=0.9)
     return figure

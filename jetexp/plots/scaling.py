@@ -21,7 +21,7 @@ def power_laws(
     title: str = "",
     *,
     until: float | None = None,
-    rejection: str = r"background rejection $1/\varepsilon_B$",
+    rejection: str = r"background rejection $1/\varepsilon_B$ at $\varepsilon_S$ = 50 %",
 ) -> Figure:
     """Draw rejections against the number of training jets, with power laws fitted to them.
 

@@ -15,7 +15,7 @@ from jetexp.plots.style import class_colour, new_figure, styled
 __all__ = ["Trial", "search_overview"]
 
 LOGARITHMIC = ("learning_rate",)
-
+OBJECTIVES = {"val_auc": "validation AUC", "val_loss": "validation loss"}
 
 # the ratio of its ends from which a range is worth a logarithmic axis
 NARROW = 5
@@ -91,7 +91,7 @@ def search_overview(
     for panel in axes.flat[panels:]:
         panel.set_visible(False)
     for panel in axes[:, 0]:
-        panel.set_ylabel(objective)
+        panel.set_ylabel(OBJECTIVES[objective])
     return figure
 
 

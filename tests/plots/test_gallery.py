@@ -162,6 +162,24 @@ def test_comparison_draws_the_ratio_to_the_first():
         rejection_comparison({})
 
 
+def test_a_comparison_of_many_has_its_legend_outside_and_no_two_lines_alike():
+    efficiency = np.array([0.2, 0.5, 1.0])
+    rejection = np.array([100.0, 20.0, 1.0])
+    curves = {
+        f"tagger {number}": RejectionCurve(efficiency, *[number * rejection] * 3) for number in range(1, 12)
+    }
+    figure = rendered(rejection_comparison(curves))
+    assert figure.axes[0].get_legend() is None
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*curves, "random"]
+    lines = figure.axes[0].get_lines()
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines)
+    solid = [line for line in lines if line.get_linestyle() == "-"]
+    assert len(solid) == 5
+    below, above = figure.axes[0].get_window_extent(), legend.get_window_extent()
+    assert above.y0 >= below.y1
+
+
 def test_comparison_of_runs_without_common_signal_efficiencies():
     low, high, none = (
         RejectionCurve(*np.array([[at, at + 0.1], [9.0, 8.0], [8.0, 7.0], [10.0, 9.0]]))
@@ -183,6 +201,8 @@ def test_search_overview_shows_the_best_so_far(objective):
     )
     named = {axes.get_xlabel() for axes in figure.axes if axes.get_visible()}
     assert named == {"trial", "layers", "learning_rate", "schedule", "time of the trial (s)"}
+    measured = {"val_auc": "validation AUC", "val_loss": "validation loss"}[objective]
+    assert {axes.get_ylabel() for axes in figure.axes} == {measured, ""}
     rendered(figure)
     assert not label_overlaps(figure)
 
