@@ -117,7 +117,8 @@ def fit_temperature(scores: npt.ArrayLike, label: npt.ArrayLike) -> float:
     """Find the temperature that makes probabilities fit best, by the cross-entropy.
 
     Temperature scaling: Guo et al., arXiv:1706.04599. Dividing logits by T is dividing log
-    probabilities by T and normalising again, so that no logits are needed. The cross-entropy is
+    probabilities by T and normalising again, so that no logits are needed; probabilities under 1e-7 count
+    as 1e-7, so that scores which are far too sure get a temperature below their own. The cross-entropy is
     convex in 1 / T: where its slope is zero is its minimum.
 
     Parameters
@@ -153,10 +154,11 @@ def fit_temperature(scores: npt.ArrayLike, label: npt.ArrayLike) -> float:
         return float((expected * logits).sum(axis=1).mean() - of_truth)
 
     coldest, hottest = np.log(TEMPERATURES)
-    if slope(coldest) <= 0:
-        return TEMPERATURES[0]
+    # scores that are all the same have no slope at either end, and are no better than chance
     if slope(hottest) >= 0:
         return TEMPERATURES[1]
+    if slope(coldest) <= 0:
+        return TEMPERATURES[0]
     return float(np.exp(brentq(slope, coldest, hottest, xtol=1e-9)))
 
 
@@ -173,7 +175,7 @@ def apply_temperature(scores: npt.ArrayLike, temperature: float) -> Float:
     Returns
     -------
     ndarray of float64, shape (N, C)
-        Probabilities; their order within a jet is kept.
+        Probabilities; their order within a jet is never reversed, and those under 1e-7 become equal.
 
     Raises
     ------

@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from jetexp.evaluation.record import Curve, Float
 
-__all__ = ["RocCurve", "roc_curve"]
+__all__ = ["ROUNDING", "RocCurve", "roc_curve"]
 
+# of efficiencies and probabilities; a jet more or less is far more
+ROUNDING = 1e-12
 MAXIMUM_STORED_POINTS = 2000
 
 
@@ -78,11 +80,13 @@ class RocCurve(Curve):
 
     def _at(self, signal_efficiency: npt.ArrayLike, values: Float) -> Float:
         wanted = np.asarray(signal_efficiency, dtype=np.float64)
-        after = np.searchsorted(self.signal_efficiency, wanted, side="left")
+        # 1 - 0.8 is a little less than 0.2, whose tightest threshold is meant all the same
+        after = np.searchsorted(self.signal_efficiency, wanted - ROUNDING, side="left")
         after = np.clip(after, 0, len(self.signal_efficiency) - 1)
         before = np.maximum(after - 1, 0)
         low, high = self.signal_efficiency[before], self.signal_efficiency[after]
         fraction = np.divide(wanted - low, high - low, out=np.ones_like(wanted), where=high > low)
+        fraction = np.minimum(fraction, 1.0)
         result: Float = values[before] + fraction * (values[after] - values[before])
         return result
 

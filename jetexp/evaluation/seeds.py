@@ -33,7 +33,8 @@ class SeedDifference(Record):
         None for one seed, whose spread is not known and which contributes none, and for one training.
     counted_twice : float
         What is in the statistical and in the training error both: by how much the jets of this test
-        sample make the means over seeds of networks differ that are no better or worse in general.
+        sample make the means over seeds of networks differ that are no better or worse in general; 0 of one
+        training, whose spread is not added.
     total_error : float
         Both sources together; its square is too large by that of ``counted_twice``, on average.
     degrees_of_freedom : float or None
@@ -68,7 +69,7 @@ class SeedDifference(Record):
 
     @property
     def training_error_is_known(self) -> bool:
-        """Whether both taggers have several seeds; otherwise ``total_error`` is too small."""
+        """Whether both taggers have several seeds; else ``total_error`` is too small, but of one training."""
         return self.training_error_a is not None and self.training_error_b is not None
 
 
@@ -255,7 +256,7 @@ def _difference(
         statistical_error=statistical,
         training_error_a=None if variance_a is None else math.sqrt(variance_a),
         training_error_b=None if variance_b is None else math.sqrt(variance_b),
-        counted_twice=math.sqrt(by_jets),
+        counted_twice=0.0 if one_training else math.sqrt(by_jets),
         total_error=total,
         degrees_of_freedom=freedom,
         interval=(difference - central, difference + central),

@@ -14,7 +14,7 @@ from scipy.special import expit
 from jetexp.evaluation.measurement import Measurement, measurements_of
 from jetexp.evaluation.record import Float, Integer, Record
 from jetexp.evaluation.rejection import RejectionCurve, WorkingPoint, rejection_curve, working_points
-from jetexp.evaluation.roc import RocCurve, roc_curve
+from jetexp.evaluation.roc import ROUNDING, RocCurve, roc_curve
 from jetexp.evaluation.uncertainty import auc_error
 
 __all__ = [
@@ -173,8 +173,10 @@ class _Measure:
     def __call__(self, curve: RocCurve, error: float, signal: str, background: str | None) -> Separation:
         points = working_points(curve, self.signal_efficiencies, rng=self.rng)
         if background is not None:
-            # the curve's thresholds are on the logarithm of the odds
-            points = tuple(replace(point, threshold=float(expit(point.threshold))) for point in points)
+            # the curve's thresholds are on the logarithm of the odds, and rounded otherwise than scores
+            points = tuple(
+                replace(point, threshold=float(expit(point.threshold)) * (1 - ROUNDING)) for point in points
+            )
         return Separation(
             name=separation_name(self.classes, signal, background),
             signal=signal,

@@ -78,6 +78,8 @@ def test_temperatures_at_their_ends():
     right = np.eye(2)[label] * 0.8 + 0.1
     assert fit_temperature(right, label) == 0.01
     assert fit_temperature(right, 1 - label) == 100
+    assert fit_temperature(np.full((4, 2), 0.5), [0, 0, 1, 1]) == 100
+    assert fit_temperature(np.full((3, 3), 1 / 3), [0, 1, 2]) == 100
     assert np.isfinite(apply_temperature(np.eye(2), 0.01)).all()
     with pytest.raises(ValueError, match="above zero"):
         apply_temperature(right, 0.0)

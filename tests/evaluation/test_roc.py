@@ -41,7 +41,8 @@ def test_every_point_counts_what_passes_its_threshold(pairs):
 
 
 @settings(max_examples=50, deadline=None)
-@given(jets, st.floats(0, 1))
+# no efficiency of jets comes so near to another without being it
+@given(jets, st.floats(0, 1).map(lambda wanted: round(wanted, 9)))
 def test_interpolation_lies_on_the_curve(pairs, wanted):
     curve = roc_curve(*unpack(pairs))
     found = float(curve.background_efficiency_at(wanted))
@@ -58,6 +59,17 @@ def test_at_a_plateau_the_tightest_threshold_counts():
     assert curve.background_efficiency_at(0.5) == 0
     assert curve.threshold_at(0.5) == 4
     assert curve.background_efficiency_at([0.25, 0.75]).tolist() == [0, 1]
+
+
+def test_an_efficiency_that_is_rounded_otherwise_is_the_same_efficiency():
+    values, signal = np.arange(10.0)[::-1], np.array([1, 0, 0, 0, 1, 1, 1, 1, 0, 0], dtype=bool)
+    # 1 - 0.8 and 0.1 + 0.2 miss 0.2 and 0.3 by a rounding, and a plateau ends there
+    swapped = roc_curve(-values, ~signal).swapped()
+    assert (
+        swapped.background_efficiency_at(0.2) == roc_curve(values, signal).background_efficiency_at(0.2) == 0
+    )
+    first = roc_curve(np.arange(20.0)[::-1], np.array([1] * 3 + [0] * 10 + [1] * 7, dtype=bool))
+    assert first.background_efficiency_at(0.1 + 0.2) == first.background_efficiency_at(0.3) == 0
 
 
 def test_ties_interpolate_as_random_choice_would():

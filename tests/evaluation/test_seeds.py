@@ -243,4 +243,5 @@ def test_an_ensemble_of_noisy_networks_is_better_than_each():
     )
     for one in (same.auc, same.log_rejection):
         assert (one.training_error_b, one.total_error) == (None, one.statistical_error)
+        assert one.counted_twice == 0.0
     assert same.auc.total_error < found.auc.total_error

@@ -55,7 +55,7 @@ def test_rejection_is_one_over_the_background_of_the_pair_that_passes_the_thresh
     one = by_names(found)["top", "QCD"]
     ratio = scores[:, 2].astype(np.float64) / (scores[:, 2].astype(np.float64) + scores[:, 0])
     for point in one.working_points:
-        passes = ratio >= point.threshold - 1e-12
+        passes = ratio >= point.threshold
         assert passes[label == 2].mean() == pytest.approx(point.signal_efficiency)
         assert point.rejection == pytest.approx(1 / passes[label == 0].mean())
         assert 0 < point.error < point.rejection
@@ -83,6 +83,9 @@ def test_swapping_the_classes_of_a_pair_is_measuring_it_anew():
     np.testing.assert_allclose(swapped.background_efficiency, anew.background_efficiency, atol=1e-12)
     np.testing.assert_allclose(swapped.thresholds, anew.thresholds, atol=1e-12)
     assert auc_error(odds, is_qcd) == pytest.approx(auc_error(-odds, ~is_qcd), abs=1e-15)
+    wanted = np.linspace(0, 1, 201)
+    for values in ("background_efficiency_at", "threshold_at"):
+        np.testing.assert_allclose(getattr(swapped, values)(wanted), getattr(anew, values)(wanted), atol=1e-9)
     for point in numbers["QCD", "top"].working_points:
         passing = anew.background_efficiency_at(point.signal_efficiency)
         assert point.rejection == pytest.approx(1 / passing)
