@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from jetexp.geometry import sums
-from jetexp.jets.pixels import HALF_WIDTH, PIXELS
+from jetexp.jets.pixels import HALF_WIDTH, PIXELS, pixel_index
 from jetexp.jets.sample import Jets
 from jetexp.settings import Settings
 
@@ -30,7 +30,7 @@ class AugmentationSettings(Settings):
     drop : float
         Probability that a constituent is lost.
     smear : float
-        Relative standard deviation of a factor on each constituent's pT.
+        Relative standard deviation of a factor on each constituent's pT, which is never below zero.
     rotation : float
         Standard deviation of the angle that a jet is turned by about its axis, in radians.
     zoom : float
@@ -46,7 +46,7 @@ class AugmentationSettings(Settings):
     """
 
     drop: float = Field(0.0, ge=0, lt=1)
-    smear: float = Field(0.0, ge=0, lt=1)
+    smear: float = Field(0.0, ge=0, lt=0.5)
     rotation: float = Field(0.0, ge=0, le=3.2)
     zoom: float = Field(0.0, ge=0, lt=0.5)
     shift: float = Field(0.0, ge=0, le=1)
@@ -100,9 +100,10 @@ def _pixelated(jets: Jets, chosen: npt.NDArray[np.bool_]) -> Jets:
     jet, eta, phi, pt = (
         values[summed] for values in (of_jet, jets.constituent_eta, jets.constituent_phi, jets.constituent_pt)
     )
-    row, column = (np.floor((values + HALF_WIDTH) / PIXEL).astype(np.int64) for values in (eta, phi))
-    inside = (row >= 0) & (row < PIXELS) & (column >= 0) & (column < PIXELS) & (pt > 0)
-    cell = (jet[inside] * PIXELS + row[inside]) * PIXELS + column[inside]
+    # in double precision, as where images are made: pixels of other images may lie on the borders of these
+    pixel = pixel_index(eta.astype(np.float64), phi.astype(np.float64), pixels=PIXELS, half_width=HALF_WIDTH)
+    inside = (pixel >= 0) & (pt > 0)
+    cell = jet[inside] * PIXELS**2 + pixel[inside]
     cells, which = np.unique(cell, return_inverse=True)
     jet, place = np.divmod(cells, PIXELS**2)
     joined = np.concatenate([of_jet[~summed], jet])

@@ -38,6 +38,7 @@ CODE = (
     "geometry.py",
     "inputs.py",
     "jets/collection.py",
+    "jets/pixels.py",
     "taggers/catalogue.py",
     "training.py",
 )

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from jetexp.errors import JetexpError
 from jetexp.geometry import Block, BlockArray, GeometrySettings, make_arrays, sums
-from jetexp.jets.pixels import HALF_WIDTH, PIXELS
+from jetexp.jets.pixels import HALF_WIDTH, PIXELS, pixel_index
 from jetexp.jets.sample import Jets
 
 __all__ = ["ImageSettings", "image_array", "make_images"]
@@ -181,17 +181,9 @@ def image_array(jets: Jets, settings: ImageSettings) -> BlockArray:
 
 def _cells(block: Block, settings: ImageSettings) -> npt.NDArray[np.int64]:
     """Find the pixel of the block's images that each constituent falls in; -1 for none."""
-    pixels, half_width = settings.pixels, settings.half_width
     eta, phi = _compressed(block.eta, block.phi, settings) if settings.compress else (block.eta, block.phi)
-    inside = (np.abs(eta) <= half_width) & (np.abs(phi) <= half_width)
-    per_unit = pixels / (2 * half_width)
-    row, column = (
-        np.minimum(((values[inside] + half_width) * per_unit).astype(np.int64), pixels - 1)
-        for values in (eta, phi)
-    )
-    cell = np.full(len(inside), -1, dtype=np.int64)
-    cell[inside] = (block.jet[inside] * pixels + row) * pixels + column
-    return cell
+    pixel = pixel_index(eta, phi, pixels=settings.pixels, half_width=settings.half_width)
+    return np.where(pixel < 0, -1, block.jet * settings.pixels**2 + pixel)
 
 
 def _compressed(eta: Float, phi: Float, settings: ImageSettings) -> tuple[Float, Float]:
@@ -207,7 +199,10 @@ def _compressed(eta: Float, phi: Float, settings: ImageSettings) -> tuple[Float,
 def _channel(block: Block, cell: npt.NDArray[np.int64], channel: Channel, settings: ImageSettings) -> Float:
     """Fill one channel of a block's images, shape (number, pixels, pixels)."""
     chosen = cell >= 0
-    if block.charge is not None and channel in ("charged", "neutral"):
+    if channel == "count":
+        # of those without pT, which smearing leaves and padding has, no image knows
+        chosen &= block.pt > 0
+    elif block.charge is not None and channel in ("charged", "neutral"):
         chosen &= (block.charge != 0) == (channel == "charged")
     pixels = settings.pixels
     values = None if channel == "count" else block.pt[chosen]

@@ -102,7 +102,7 @@ def test_pt_is_smeared_constituent_by_constituent(jets):
     ratio = after.constituent_pt / jets.constituent_pt
     assert ratio.mean() == pytest.approx(1, abs=0.003)
     assert ratio.std() == pytest.approx(0.1, rel=0.03)
-    assert (changed(jets, smear=0.9).constituent_pt >= 0).all()
+    assert (changed(jets, smear=0.49).constituent_pt >= 0).all()
 
 
 def test_jets_are_turned_as_a_whole(jets):
@@ -192,6 +192,17 @@ def test_pixelated_jets_are_those_of_raw_images_and_the_others_stay(pythia_jets)
             like[name] += np.array_equal(one, which.constituent_eta[slice(*which.offsets[jet : jet + 2])])
     assert sum(like.values()) == len(pythia_jets) == 900
     assert 380 < like["served"] < 520
+
+
+@pytest.mark.parametrize(("pixels", "half_width"), [(20, 1.0), (25, 1.25), (30, 1.5), (32, 1.6), (40, 1.0)])
+def test_pixels_of_other_images_are_pixelated_as_raw_images_do(pixels, half_width):
+    """Their middles may lie on the borders of the others."""
+    rng = np.random.default_rng(0)
+    filled = rng.uniform(1, 9, (3, pixels, pixels)) * (rng.random((3, pixels, pixels)) < 0.3)
+    jets = jets_from_images(filled, half_width=half_width)
+    expected = make_images(jets, ImageSettings.raw())
+    found = make_images(changed(jets, pixelate=1.0), ImageSettings.raw())
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_pixels_have_no_charge(jets):

@@ -145,6 +145,8 @@ def test_degenerate_jets_give_finite_images_without_a_warning(scale, intensity):
     # one constituent lies in the middle; four in a square have no principal axis and are not turned
     assert images[1, 12, 12, 0] > 0
     assert np.count_nonzero(images[2]) == 4
+    counts = make_images(jets, ImageSettings(scale=scale, intensity=intensity, channels=("count",)))
+    assert ((counts > 0) == (images > 0)).all()
 
 
 def test_no_jets_give_no_images():

@@ -224,7 +224,9 @@ def _of_block(jets: Jets, names: Sequence[str]) -> dict[str, Float]:
         values["tau32"] = _ratio(tau[:, 2], tau[:, 1])
     if "d2" in names:
         correlators = tree.exclusive_jets_energy_correlator(beta=1.0, func="d2")
-        values["d2"] = np.nan_to_num(ak.to_numpy(correlators), nan=0.0, posinf=0.0)
+        # constituents of next to no pT beside a hard one make more of it than single precision holds
+        largest = np.finfo(np.float32).max
+        values["d2"] = np.clip(np.nan_to_num(ak.to_numpy(correlators), nan=0.0, posinf=0.0), 0, largest)
     return {name: values[name] for name in names}
 
 

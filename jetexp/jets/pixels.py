@@ -10,10 +10,45 @@ import numpy.typing as npt
 
 from jetexp.jets.sample import Jets
 
-__all__ = ["HALF_WIDTH", "PIXELS", "jets_from_images"]
+__all__ = ["HALF_WIDTH", "PIXELS", "jets_from_images", "pixel_index"]
 
 # of raw images, where nothing else is said: half the side in eta and phi, and pixels a side
 HALF_WIDTH, PIXELS = 1.0, 40
+
+
+def pixel_index(
+    eta: npt.NDArray[np.float64], phi: npt.NDArray[np.float64], *, pixels: int, half_width: float
+) -> npt.NDArray[np.int64]:
+    """Find the pixel of an image that each constituent falls in.
+
+    Parameters
+    ----------
+    eta, phi : ndarray of float64, shape (C,)
+        Relative to the middle of the image.
+    pixels : int
+        A side of the image.
+    half_width : float
+        Half the side in eta and phi.
+
+    Returns
+    -------
+    ndarray of int64, shape (C,)
+        Row times ``pixels`` plus column, a row being of one eta; -1 beyond the image's borders.
+
+    Examples
+    --------
+    >>> pixel_index(np.array([-1.0, 0.0, 1.0, 1.1]), np.zeros(4), pixels=4, half_width=1.0).tolist()
+    [2, 10, 14, -1]
+    """
+    inside = (np.abs(eta) <= half_width) & (np.abs(phi) <= half_width)
+    per_unit = pixels / (2 * half_width)
+    row, column = (
+        np.minimum(((values[inside] + half_width) * per_unit).astype(np.int64), pixels - 1)
+        for values in (eta, phi)
+    )
+    found = np.full(len(inside), -1, dtype=np.int64)
+    found[inside] = row * pixels + column
+    return found
 
 
 def jets_from_images(
