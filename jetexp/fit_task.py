@@ -17,6 +17,7 @@ from jetexp.console import import_quietly
 from jetexp.experiment import Experiment
 from jetexp.fit_store import FitStore, fit_key
 from jetexp.inputs import InputSettings, make_inputs, some_inputs
+from jetexp.network_size import check_size
 from jetexp.parts import JetParts
 from jetexp.recorder_protocol import NullRecorder, Recorder
 from jetexp.tagger_fit import TaggerFit
@@ -190,8 +191,14 @@ def fitted_network(
         Fitted; in float32 and on one device, whatever the steps computed with.
     History
         How it went.
+
+    Raises
+    ------
+    JetexpError
+        If the memory cannot hold the network.
     """
     shapes = parts.train.shapes
+    check_size(tagger, training, shapes, classes)
     network, stepped = build_network(tagger, shapes, classes, seed), None
     if training.precision != "float32" or training.devices > 1:
         with shared_by(training.devices):

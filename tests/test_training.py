@@ -10,6 +10,7 @@ from rich.progress import Progress
 from sklearn.metrics import log_loss, roc_auc_score
 from toys import toy_parts
 
+from jetexp import network_size
 from jetexp.errors import JetexpError
 from jetexp.fit_task import fitted_network
 from jetexp.recorder_protocol import NullRecorder
@@ -109,6 +110,15 @@ def test_a_fit_in_half_precision_leaves_a_network_of_float32(parts, fitted):
     assert history.val_auc[kept] == pytest.approx(max(fitted.history.val_auc), abs=0.02)
     # and it is judged as it is kept
     assert history.val_loss[kept] == pytest.approx(cross_entropy(network, parts.validation), rel=1e-5)
+
+
+def test_a_network_too_wide_for_the_memory_is_refused_before_it_is_built(parts, monkeypatch):
+    monkeypatch.setattr(network_size, "available_memory", lambda: 40_000_000)
+    wide = SMALL.model_copy(update={"width": 1024})
+    with pytest.raises(JetexpError, match=r"at least \S+ GB of memory, and 0.04 GB are available"):
+        fitted_network(
+            wide, QUICK, parts, classes=2, seed=0, recorder=NullRecorder(), display=None, name="wide"
+        )
 
 
 def test_the_best_weights_are_kept_and_patience_ends_the_fit(parts):
