@@ -278,6 +278,23 @@ def export(
 
 
 @jetexp.command()
+@click.argument("place", required=False)
+def keys(place: str | None) -> None:
+    """Say what each key of an experiment file means, or those at PLACE, such as tagger or training."""
+    from jetexp.key_reference import as_document, as_markdown, sections
+
+    described = sections()
+    if place is None:
+        click.echo(as_document(described), nl=False)
+        return
+    chosen = [one for one in described if place in one.places]
+    if not chosen:
+        known = dict.fromkeys(name for one in described for name in one.places if name)
+        raise JetexpError(f"Nothing stands at {place!r} in an experiment file; known are {', '.join(known)}.")
+    click.echo(as_markdown(chosen), nl=False)
+
+
+@jetexp.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @half_width_option
 @unit_option

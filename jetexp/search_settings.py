@@ -16,7 +16,13 @@ EDGE = 0.1
 
 
 class Choices(Settings):
-    """A hyperparameter that takes one of a few values."""
+    """A hyperparameter that takes one of a few values.
+
+    Attributes
+    ----------
+    choices : tuple of int, float or str
+        The values.
+    """
 
     choices: tuple[int | float | str, ...] = Field(min_length=1)
 
