@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jetexp.evaluation.measurement import Measurement, spread_like
+from jetexp.evaluation.measurement import Measurement, decimal_places, spread_like
 
 if TYPE_CHECKING:
     from jetexp.evaluation.seeds import SeedComparison
@@ -114,9 +114,14 @@ def sentence(one: SeedComparison) -> str:
     else:
         missing = "" if one.auc.training_error_is_known else " (spread over seeds not known for both)"
     rough = " (rough: for some seed no background jet passes)" if one.is_limit else ""
+    # an ensemble's lead over its own members has a tiny error
+    places = max(4, decimal_places(one.auc.total_error))
+    difference, error, bound = (
+        f"{value:{sign}.{places}f}"
+        for value, sign in ((one.auc.difference, "+"), (one.auc.total_error, ""), (one.auc.lower_bound, "+"))
+    )
     return (
-        f"AUC difference {one.auc.difference:+.4f} ± {one.auc.total_error:.4f} (95 % lower bound "
-        f"{one.auc.lower_bound:+.4f}); rejection ratio at {100 * one.signal_efficiency:g} % {one.ratio:.3f}, "
-        f"95 % interval {low:.3f}-{high:.3f} (lower bound of the logarithm "
-        f"{one.log_rejection.lower_bound:+.3f}){rough}{missing}"
+        f"AUC difference {difference} ± {error} (95 % lower bound {bound}); rejection ratio at "
+        f"{100 * one.signal_efficiency:g} % {one.ratio:.3f}, 95 % interval {low:.3f}-{high:.3f} (lower bound "
+        f"of the logarithm {one.log_rejection.lower_bound:+.3f}){rough}{missing}"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from jetexp.evaluation.seeds import compare_over_seeds
@@ -72,5 +74,11 @@ def test_a_sentence_holds_difference_ratio_and_what_is_not_known() -> None:
         label, good, [good.mean(axis=0)], signal_index=1, replicas=9, one_training=True
     )
     assert "(of the same fits: their spread over seeds is left out)" in sentence(ensemble)
+    nearly = compare_over_seeds(
+        label, bad[:1], bad[:1] + rng.normal(0, 0.01, 1000), signal_index=1, replicas=9, one_training=True
+    )
+    assert 0 < nearly.auc.total_error < 5e-4
+    # two digits of the error, however small
+    assert re.search(r"± 0\.000\d\d+ \(95 % lower bound [+-]0\.00\d{3,}\)", sentence(nearly))
     perfect = compare_over_seeds(label, [label * 1.0], bad, signal_index=1, replicas=100)
     assert "(rough: for some seed no background jet passes)" in sentence(perfect)

@@ -49,12 +49,11 @@ def reliability(
     difference.axhline(0, color=GREY, linestyle=":", linewidth=1)
     for index, (name, curve) in enumerate(curves.items()):
         look = {"fmt": f"{marker(index)}-", "color": class_colour(index), "markersize": 3.5, "linewidth": 1}
-        error = f"calibration error {curve.expected_error:.4f} (by chance {curve.chance_error:.4f})"
-        label = f"{shortened(name)}: {error}"
+        label = f"{shortened(name)}: {curve.expected_error:.4f} ({curve.chance_error:.4f})"
         main.errorbar(curve.predicted, curve.observed, yerr=curve.error, label=label, **look)
         difference.errorbar(curve.predicted, curve.observed - curve.predicted, yerr=curve.error, **look)
     main.set(ylabel="observed frequency", xlim=(0, 1), ylim=(0, 1.15))
     main.set_title(title, loc="left")
-    main.legend(loc="upper left")
+    main.legend(loc="upper left", title="calibration error (by chance)", title_fontsize="small")
     difference.set(xlabel=predicted, ylabel="observed\n− predicted")
     return figure

@@ -102,7 +102,10 @@ def test_reliability_draws_frequencies_and_their_differences():
     (main,), (below,) = containers(figure.axes[0]), containers(figure.axes[1])
     np.testing.assert_array_equal(main[0].get_ydata(), curve.observed)
     np.testing.assert_array_equal(below[0].get_ydata(), curve.observed - curve.predicted)
-    assert any(f"error {curve.expected_error:.4f}" in text for text in texts(figure))
+    assert any(f": {curve.expected_error:.4f} ({curve.chance_error:.4f})" in text for text in texts(figure))
+    legend = figure.axes[0].get_legend()
+    assert legend.get_title().get_text() == "calibration error (by chance)"
+    assert legend.get_window_extent().x1 < figure.axes[0].get_window_extent().x1
     assert figure.axes[1].get_xlabel() == "probability of W"
     assert not label_overlaps(figure)
     with pytest.raises(ValueError, match="no curve"):
