@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
@@ -83,8 +84,9 @@ def score_files(
     settings : JetFileSettings
         The files, of any form that can be read.
     output : Path
-        The Parquet file: a column for the probability of each class, and ``discriminant``; its metadata name
-        model, model id and the fingerprint of the jets.
+        The Parquet file: a column for the probability of each class, ``discriminant``, and where the jet was
+        read, as jets that cannot be judged have no row: ``source``, the file (and the array, if each class
+        has one), and ``row``, from 0. Its metadata name model, model id and the fingerprint of the jets.
     block : int
         Jets of one part.
     cluster : distributed.Client, optional
@@ -135,7 +137,7 @@ def score_files(
         PROVENANCE: reader.provenance(),
     }
     _join(
-        [part.path for part in done],
+        done,
         output,
         {f"jetexp.{key}": json.dumps(value) for key, value in told.items()},
     )
@@ -186,9 +188,15 @@ def _keep_only(parts: Path, key: dict[str, Any]) -> None:
             temporary.write_text(json.dumps(key))
 
 
-def _join(paths: list[Path], output: Path, metadata: dict[str, str]) -> None:
+def _join(parts: list[Part], output: Path, metadata: dict[str, str]) -> None:
     """Put the parts together, one after the other."""
-    schema = pq.read_schema(paths[0]).with_metadata(metadata)
-    with whole_file(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        for path in paths:
-            writer.write_table(pq.read_table(path).replace_schema_metadata(metadata))
+
+    def table(part: Part) -> pa.Table:
+        scores, places = pq.read_table(part.path), pq.read_table(part.rows)
+        for name in places.column_names:
+            scores = scores.append_column(name, places[name])
+        return scores.replace_schema_metadata(metadata)
+
+    with whole_file(output) as temporary, pq.ParquetWriter(temporary, table(parts[0]).schema) as writer:
+        for part in parts:
+            writer.write_table(table(part))

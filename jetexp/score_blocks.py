@@ -44,6 +44,8 @@ Item = TypeVar("Item")
 BLOCKS_AHEAD = 3
 # key of the metadata of a part's file
 FINGERPRINT = "jets_fingerprint"
+# columns that say where a jet was read
+SOURCE, ROW = "source", "row"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Part:
     ----------
     path : Path
         The file of its scores.
+    rows : Path
+        The file of where its jets were read.
     jets : int
         Number of its jets.
     fingerprint : str
@@ -65,6 +69,7 @@ class Part:
     """
 
     path: Path
+    rows: Path
     jets: int
     fingerprint: str
     hashes: bytes
@@ -99,11 +104,13 @@ def parts_of(
     """
     for number, jets in enumerate(blocks):
         path, hashes = folder / f"{number:08d}.parquet", jet_hash(jets).astype("<u8").tobytes()
+        rows = path.with_suffix(".rows")
+        pq.write_table(_places(jets), rows)
         fingerprint = hashlib.sha256(hashes).hexdigest()
         found = _is_of(path, fingerprint)
         if not found and served.inputs.need_charge and jets.constituent_charge is None:
             raise ModelError("This model looks at charges, which the jets of these files do not have.")
-        yield Part(path, len(jets), fingerprint, hashes, found), None if found else jets
+        yield Part(path, rows, len(jets), fingerprint, hashes, found), None if found else jets
 
 
 def scored_here(
@@ -225,6 +232,11 @@ def _ahead(coming: Iterator[Item]) -> Iterator[Iterator[Item]]:
                 yield item
 
         yield items()
+
+
+def _places(jets: Jets) -> pa.Table:
+    """Say where jets were read; a name that many share is written once."""
+    return pa.table({SOURCE: pa.array(jets.source, pa.string()).dictionary_encode(), ROW: jets.row})
 
 
 def _scores(forward: ForwardPass, served: ServedSettings, inputs: Inputs) -> pa.Table:

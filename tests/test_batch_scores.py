@@ -58,7 +58,9 @@ def test_every_jet_has_its_row_in_order_whatever_the_blocks(mlflow_store, sample
         done = score_files(uri, settings(sample), mlflow_store / "scores.parquet", block=block)
         assert (done.jets, done.found) == (900, 0)
         table = pq.read_table(done.path)
-        assert table.column_names == ["QCD", "W", "discriminant"]
+        assert table.column_names == ["QCD", "W", "discriminant", "source", "row"]
+        assert table["row"].to_pylist() == list(range(900))
+        assert set(table["source"].to_pylist()) == {str(sample)}
         np.testing.assert_allclose(table["W"].to_numpy(), expected[:, 1], atol=1e-6)
         assert np.array_equal(table["discriminant"].to_numpy(), table["W"].to_numpy())
         told = metadata(done.path)

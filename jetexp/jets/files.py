@@ -17,6 +17,7 @@ import numpy as np
 from jetexp.errors import JetFileError
 from jetexp.jets.collection import collect, in_blocks
 from jetexp.jets.formats import format_of
+from jetexp.jets.formats.batches import from_rows
 from jetexp.jets.formats.form import Content, Drops, Wanted
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import JetFileSettings
@@ -265,9 +266,12 @@ class JetFiles:
         chosen = wanted.labels(Content(manifest.counts, sum(manifest.counts.values())), str(path))
         labels = np.array(list(chosen.values()))
         self._told.append(manifest.provenance)
+        first = 0
         for part in read_parts(path, manifest):
             for block in in_blocks(part):
-                some = block.with_classes(list(chosen))
+                placed = from_rows(block, str(path), first + np.arange(len(block)))
+                first += len(block)
+                some = placed.with_classes(list(chosen))
                 yield from self._limited(replace(some, classes=self._classes, label=labels[some.label]))
 
     def _limited(self, jets: Jets) -> Iterator[Jets]:

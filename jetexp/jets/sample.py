@@ -18,6 +18,8 @@ Integer = npt.NDArray[np.int64]
 
 # of one array, where all of it is gone through and may lie in a file
 ENTRIES_AT_ONCE = 4_000_000
+# what is known of each jet of some samples
+OF_SOME = ("weight", "source", "row")
 JETS_AT_ONCE = 50_000
 
 
@@ -46,6 +48,10 @@ class Jets:
         Electric charge in units of e, where the source has it.
     weight : ndarray of float64, shape (N,), optional
         The generator's event weight, where the source has it.
+    source : ndarray of str objects, shape (N,), optional
+        Where each jet was read from, of jets that were: the file, and the array if each class has one.
+    row : ndarray of int64, shape (N,), optional
+        Its place there, from 0.
     provenance : dict
         Source, settings, seed and software versions, JSON-serialisable.
     """
@@ -61,6 +67,8 @@ class Jets:
     classes: tuple[str, ...]
     constituent_charge: npt.NDArray[np.int8] | None = None
     weight: npt.NDArray[np.float64] | None = None
+    source: npt.NDArray[np.object_] | None = None
+    row: Integer | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,7 +79,7 @@ class Jets:
             values = getattr(self, name)
             if values is not None and len(values) != total:
                 raise ValueError(f"{name} has {len(values)} entries, constituent_pt has {total}")
-        for name in ("pt", "eta", "mass", "weight"):
+        for name in ("pt", "eta", "mass", *OF_SOME):
             values = getattr(self, name)
             if values is not None and len(values) != number:
                 raise ValueError(f"{name} has {len(values)} entries, label has {number}")
@@ -149,7 +157,7 @@ class Jets:
         """
         flat = slice(self.offsets[start], self.offsets[stop])
         some = slice(start, stop)
-        charge, weight = self.constituent_charge, self.weight
+        charge = self.constituent_charge
         return replace(
             self,
             offsets=self.offsets[start : stop + 1] - self.offsets[start],
@@ -161,7 +169,7 @@ class Jets:
             pt=self.pt[some],
             eta=self.eta[some],
             mass=self.mass[some],
-            weight=None if weight is None else weight[some],
+            **self._of_some(some),
         )
 
     def take(self, which: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> Jets:
@@ -182,7 +190,7 @@ class Jets:
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
         flat = np.repeat(self.offsets[:-1][index], counts) + within
-        charge, weight = self.constituent_charge, self.weight
+        charge = self.constituent_charge
         return replace(
             self,
             offsets=offsets,
@@ -194,8 +202,12 @@ class Jets:
             pt=self.pt[index],
             eta=self.eta[index],
             mass=self.mass[index],
-            weight=None if weight is None else weight[index],
+            **self._of_some(index),
         )
+
+    def _of_some(self, which: Any) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in OF_SOME}
+        return {name: None if value is None else value[which] for name, value in values.items()}
 
     def with_classes(self, classes: Sequence[str]) -> Jets:
         """Keep the jets of the named classes only, labelled in the order given.
@@ -230,7 +242,7 @@ def concatenate(parts: Sequence[Jets], provenance: dict[str, Any] | None = None)
     Parameters
     ----------
     parts : sequence of Jets
-        At least one. Charges and weights are kept only if every part has them.
+        At least one. Charges, weights, sources and rows are kept only if every part has them.
     provenance : dict, optional
         The provenance of the whole; by default that of the first part.
 
@@ -265,7 +277,7 @@ def concatenate(parts: Sequence[Jets], provenance: dict[str, Any] | None = None)
         mass=joined("mass"),
         classes=parts[0].classes,
         constituent_charge=joined("constituent_charge"),
-        weight=joined("weight"),
+        **{name: joined(name) for name in OF_SOME},
         provenance=parts[0].provenance if provenance is None else provenance,
     )
 

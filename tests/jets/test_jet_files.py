@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from layouts import (
+    mixed,
+    write_energyflow,
+    write_four_momenta,
+    write_image_arrays,
+    write_jet_images,
+    write_jetclass,
+    write_jetnet,
+    write_parquet,
+    write_top_tagging,
+)
 
 from jetexp.errors import ExperimentError, JetFileError
 from jetexp.experiment_file import override, read_experiment
+from jetexp.file_summary import classes_in
 from jetexp.jets.files import read_files
+from jetexp.jets.formats import batches, images, jetclass, parquet
 from jetexp.jets.formats.ucl import export_ucl
 from jetexp.jets.sample import Jets
 from jetexp.jets.settings import JetFileSettings
@@ -45,6 +60,72 @@ def test_several_files_and_globs_are_one_sample(folder: Path) -> None:
     assert [one["file"] for one in jets.provenance["files"]] == [f"images-{n}.npz" for n in range(3)]
     assert jets.fingerprint == read(folder, [f"images-{n}.npz" for n in range(3)]).fingerprint
     assert jets.fingerprint != read(folder, ["images-1.npz", "images-0.npz", "images-2.npz"]).fingerprint
+
+
+EMPTY = [0, 5, 41, 299]
+
+
+@pytest.fixture(scope="module")
+def with_empty_jets(pythia_jets: Jets) -> Jets:
+    """Jets of two classes in turn, a few of which have nothing in them."""
+    jets = mixed(pythia_jets.with_classes(["QCD", "W"]), 300)
+    nothing = np.isin(jets.jet_index, EMPTY)
+    return replace(jets, constituent_pt=np.where(nothing, 0, jets.constituent_pt).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_energyflow,
+        write_four_momenta,
+        write_jet_images,
+        write_jetclass,
+        write_jetnet,
+        write_parquet,
+        write_top_tagging,
+        write_jets,
+    ],
+)
+def test_a_jet_knows_its_place_in_the_file_whatever_is_left_out_before_it(
+    write: Callable[[Jets, Path], None],
+    with_empty_jets: Jets,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # several batches
+    for reader in (batches, jetclass, parquet):
+        monkeypatch.setattr(reader, "JETS_PER_BATCH", 100)
+    monkeypatch.setattr(images, "IMAGES_PER_BATCH", 100)
+    # NumPy adds the suffix, and no other form minds it
+    path = tmp_path / "jets.npz"
+    write(with_empty_jets, path)
+    of_all = classes_in(JetFileSettings(path=(str(path),)))
+    jets = read_files(of_all.settings, of_all.classes)
+    assert jets.row is not None
+    assert jets.source is not None
+    empty = [] if write is write_jets else EMPTY
+    assert np.array_equal(jets.row, np.setdiff1d(np.arange(300), empty))
+    assert set(jets.source) == {str(path)}
+    some = jets.take(np.array([7, 3]))
+    assert np.array_equal(some.row, jets.row[[7, 3]])
+    assert np.array_equal(jets.between(4, 9).row, jets.row[4:9])
+
+
+def test_a_jet_knows_its_place_in_the_array_of_its_class(with_empty_jets: Jets, tmp_path: Path) -> None:
+    write_image_arrays(with_empty_jets, tmp_path / "a.npz")
+    write_image_arrays(with_empty_jets.take(slice(100, None)), tmp_path / "b.npz")
+    both = (str(tmp_path / "a.npz"), str(tmp_path / "b.npz"))
+    jets = read_files(JetFileSettings(path=both, half_width=1.0, per_class=200), ("QCD", "W"))
+    assert jets.row is not None
+    assert jets.source is not None
+    for name in ("QCD", "W"):
+        of_class = with_empty_jets.label == with_empty_jets.classes.index(name)
+        filled = np.flatnonzero(~np.isin(np.flatnonzero(of_class), EMPTY))
+        first = f"{tmp_path / 'a.npz'}, {name}"
+        assert np.array_equal(jets.row[jets.source == first], filled)
+        second = jets.source == f"{tmp_path / 'b.npz'}, {name}"
+        assert 0 < second.sum() == 200 - len(filled)
+        assert jets.row[second].tolist() == list(range(second.sum()))
 
 
 def test_a_file_may_be_given_for_one_class(folder: Path) -> None:

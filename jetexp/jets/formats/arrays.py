@@ -27,6 +27,8 @@ MAXIMUM_MEMBERS = 10_000
 # characters
 LONGEST_REASON = 200
 MAXIMUM_DIMENSIONS = 8
+# what HDF5, Parquet and ROOT files begin with
+OTHER_FORMS = (b"\x89HDF", b"PAR1", b"root")
 # what NumPy's parser raises on a header that is none: it takes it for a Python literal
 _HEADER_FAULTS = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError)
 
@@ -137,10 +139,10 @@ def is_npz(path: Path) -> bool:
     -------
     bool
     """
-    if path.suffix == ".npz":
-        return True
     with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+        begins = file.read(4)
+    # one whose beginning is damaged is told by its name, but one of another form is not
+    return begins == b"PK\x03\x04" or (path.suffix == ".npz" and begins not in OTHER_FORMS)
 
 
 @contextmanager

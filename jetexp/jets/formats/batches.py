@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +15,7 @@ from jetexp.jets.sample import Jets
 __all__ = [
     "CONSTITUENTS_PER_BATCH",
     "MAXIMUM_CONSTITUENTS",
+    "from_rows",
     "jets_per_batch",
     "kept",
     "scale_told",
@@ -54,7 +57,27 @@ def jets_per_batch(constituents: int, where: str) -> int:
     return min(JETS_PER_BATCH, max(1, CONSTITUENTS_PER_BATCH // constituents))
 
 
-def kept(jets: Jets, drops: Drops, where: str) -> Jets:
+def from_rows(jets: Jets, where: str, rows: npt.NDArray[np.int64]) -> Jets:
+    """Say of jets where they were read.
+
+    Parameters
+    ----------
+    jets : Jets
+        N jets.
+    where : str
+        The file, and the array if each class has one.
+    rows : ndarray of int64, shape (N,)
+        Their places there, from 0.
+
+    Returns
+    -------
+    Jets
+        The same.
+    """
+    return replace(jets, source=np.full(len(jets), where, dtype=object), row=rows)
+
+
+def kept(jets: Jets, drops: Drops, where: str, first: int) -> Jets:
     """Leave out jets that are not wanted, and jets that are nothing.
 
     Parameters
@@ -64,13 +87,16 @@ def kept(jets: Jets, drops: Drops, where: str) -> Jets:
     drops : Drops
         Counts the wanted jets that are left out.
     where : str
-        The file, for messages.
+        The file.
+    first : int
+        Place of the first of them in the file.
 
     Returns
     -------
     Jets
-        Those with a class and a transverse momentum.
+        Those with a class and a transverse momentum, which know their places.
     """
+    jets = from_rows(jets, where, first + np.arange(len(jets)))
     wanted, sound = jets.label >= 0, (jets.counts > 0) & (jets.pt > 0)
     drops[f"{where}: no transverse momentum"] += int((wanted & ~sound).sum())
     return jets.take(wanted & sound)

@@ -198,7 +198,7 @@ def read(path: Path, wanted: Wanted, drops: Drops) -> Iterator[Jets]:
                 first=first,
                 charge=charge,
             )
-            sound = kept(jets, drops, str(path))
+            sound = kept(jets, drops, str(path), first)
             if len(sound):
                 yield sound
 

@@ -160,7 +160,7 @@ def read(path: Path, wanted: Wanted, drops: Drops) -> Iterator[Jets]:
                 where=momenta.where,
                 first=first,
             )
-            sound = kept(jets, drops, str(path))
+            sound = kept(jets, drops, str(path), first)
             if len(sound):
                 yield sound
 

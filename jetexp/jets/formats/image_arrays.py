@@ -146,7 +146,7 @@ def _images(arrays: Mapping[str, Array]) -> dict[str, Array]:
 def _scale(array: Array, wanted: Wanted) -> tuple[str, ...]:
     """Tell which sums the first images have."""
     first = next(array.rows(images_per_batch(array)))
-    sound = sound_images(first, 0, array.where, wanted.maximum_pixel / wanted.unit, Drops())
+    sound, _ = sound_images(first, 0, array.where, wanted.maximum_pixel / wanted.unit, Drops())
     if not len(sound):
         return ()
     sums = sound.sum(axis=(1, 2), dtype=np.float64)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from jetexp.errors import JetFileError
 from jetexp.jets.formats.arrays import Array
+from jetexp.jets.formats.batches import from_rows
 from jetexp.jets.formats.form import Drops, Wanted
 from jetexp.jets.pixels import jets_from_images
 from jetexp.jets.sample import Jets
@@ -71,18 +72,19 @@ def jets_of_images(
     """
     start, given = 0, 0
     for block in array.rows(images_per_batch(array)):
-        images = sound_images(block, start, array.where, wanted.maximum_pixel / unit, drops)
+        images, rows = sound_images(block, start, array.where, wanted.maximum_pixel / unit, drops)
         start += len(block)
         if wanted.per_class is not None:
             images = images[: wanted.per_class - given]
         given += len(images)
         if len(images):
-            yield jets_from_images(
+            jets = jets_from_images(
                 np.multiply(images, unit, dtype=np.float64).astype(np.float32),
                 half_width=half_width,
                 label=np.full(len(images), label),
                 classes=wanted.classes,
             )
+            yield from_rows(jets, array.where, rows[: len(images)])
         if given == wanted.per_class:
             return
     if not given:
@@ -94,7 +96,7 @@ def jets_of_images(
 
 def sound_images(
     images: npt.NDArray[np.floating], start: int, where: str, maximum: float, drops: Drops
-) -> npt.NDArray[np.floating]:
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.int64]]:
     """Drop images that are empty or corrupt.
 
     Parameters
@@ -102,7 +104,7 @@ def sound_images(
     images : ndarray of float, first axis N
         As they stand in the file.
     start : int
-        Place of the first of them in the file, for messages.
+        Place of the first of them in the file.
     where : str
         File and array, for messages.
     maximum : float
@@ -114,6 +116,8 @@ def sound_images(
     -------
     ndarray of float, shape (n, H, W)
         The sound ones, in order.
+    ndarray of int64, shape (n,)
+        Their places in the file.
 
     Raises
     ------
@@ -133,4 +137,5 @@ def sound_images(
     highest = images.max(axis=(1, 2)).astype(np.float64)
     drops[f"{where}: a pixel above the maximum of {maximum:g}"] += int((highest > maximum).sum())
     drops[f"{where}: no energy in any pixel"] += int((highest == 0).sum())
-    return images[(highest > 0) & (highest <= maximum)]
+    sound = (highest > 0) & (highest <= maximum)
+    return images[sound], start + np.flatnonzero(sound)

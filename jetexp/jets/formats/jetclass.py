@@ -130,8 +130,8 @@ def read(path: Path, wanted: Wanted, drops: Drops) -> Iterator[Jets]:
                 if len(names) == len(MOMENTUM)
                 else whole_charges(momentum[-1], columns[-1].where),
             )
+            sound = kept(jets, drops, str(path), first)
             first += number
-            sound = kept(jets, drops, str(path))
             if len(sound):
                 yield sound
 

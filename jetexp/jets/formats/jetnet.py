@@ -138,7 +138,7 @@ def read(path: Path, wanted: Wanted, drops: Drops) -> Iterator[Jets]:
                 where=str(path),
                 first=first,
             )
-            sound = kept(jets, drops, str(path))
+            sound = kept(jets, drops, str(path), first)
             if len(sound):
                 yield sound
 

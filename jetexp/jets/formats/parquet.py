@@ -138,8 +138,8 @@ def read(path: Path, wanted: Wanted, drops: Drops) -> Iterator[Jets]:
             )
             if table.columns.weight is not None:
                 jets = replace(jets, weight=table.numbers(batch, table.columns.weight))
+            sound = kept(jets, drops, str(path), first)
             first += len(batch)
-            sound = kept(jets, drops, str(path))
             if len(sound):
                 yield sound
 

@@ -163,8 +163,8 @@ def read(path: Path, wanted: Wanted, drops: Drops) -> Iterator[Jets]:
                 where=table.array.where,
                 first=first,
             )
+            sound = kept(jets, drops, str(path), first)
             first += len(block)
-            sound = kept(jets, drops, str(path))
             if len(sound):
                 yield sound
 
