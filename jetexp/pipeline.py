@@ -355,11 +355,12 @@ def _result(shared: TaggerFits, tagger: str, fits: tuple[FinalFit, ...]) -> Tagg
 def _comparisons(
     of_variant: list[TaggerResult], before: list[TaggerResult], shared: TaggerFits
 ) -> dict[str, SeedComparison]:
-    """Compare the experiment's own tagger with all others, and each variant with the first."""
+    """Compare the experiment's own tagger with all others, and with its first variant on these test jets."""
     own, signal, test = of_variant[0], shared.experiment.signal, shared.jets.test
     pairs = [(own, one) for one in of_variant[1:]]
-    if before and before[0].fingerprint == own.fingerprint:
-        pairs.append((own, before[0]))
+    pairs += [(own, one) for one in before if (one.tagger, one.fingerprint) == (own.tagger, own.fingerprint)][
+        :1
+    ]
     return {
         f"{a.name} against {b.name}": compared(a, b, test, signal=signal, one_training=b.tagger == "ensemble")
         for a, b in pairs

@@ -36,6 +36,12 @@ variants:
   "100": {train_per_class: 100}
   "200": {train_per_class: 200}
 """
+CROSSED = """
+variants:
+  "100": {train_per_class: 100}
+  "100 on few": {train_per_class: 100, test: {per_class: 200}}
+  "200 on few": {train_per_class: 200, test: {per_class: 200}}
+"""
 REFERENCES = """
 registered_model: toys
 references:
@@ -74,6 +80,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
         write(folder, "taggers", REFERENCES),
         Experiment.model_validate(missing),
         write(folder, "sizes", VARIANTS),
+        write(folder, "crossed", CROSSED),
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -114,7 +121,9 @@ def test_every_tagger_and_variant_has_a_row(ran: Ran) -> None:
 
 
 @pytest.mark.slow
-def test_the_own_tagger_is_compared_with_each_other_and_with_the_first_variant(ran: Ran) -> None:
+def test_the_own_tagger_is_compared_with_each_other_and_with_the_first_variant_on_the_same_jets(
+    ran: Ran,
+) -> None:
     comparisons = {result.name: set(result.comparisons) for result in ran.first.results}
     assert "cnn against boosted_trees" in comparisons["taggers"]
     assert len(comparisons["taggers"]) == 5
@@ -130,12 +139,14 @@ def test_the_own_tagger_is_compared_with_each_other_and_with_the_first_variant(r
         "200: cnn against 200: mass_window",
         "200: cnn against 100: cnn",
     }
+    # no test jets in common with the first of all
+    assert comparisons["crossed"] == {"200 on few: cnn against 100 on few: cnn"}
     assert "rejection ratio at 50 %" in ran.first.results[0].comparisons["cnn against pfn"]
 
 
 @pytest.mark.slow
 def test_one_failure_does_not_stop_the_others_and_is_told(ran: Ran) -> None:
-    assert [result.name for result in ran.first.results] == ["taggers", "sizes"]
+    assert [result.name for result in ran.first.results] == ["taggers", "sizes", "crossed"]
     assert list(ran.first.failures) == ["missing"]
     assert "nowhere" in ran.first.failures["missing"]
 
