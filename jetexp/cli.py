@@ -281,11 +281,11 @@ def export(
 @click.argument("place", required=False)
 def keys(place: str | None) -> None:
     """Say what each key of an experiment file means, or those at PLACE, such as tagger or training."""
-    from jetexp.key_reference import as_document, as_markdown, sections
+    from jetexp.key_reference import HEAD, as_markdown, sections
 
     described = sections()
     if place is None:
-        click.echo(as_document(described), nl=False)
+        click.echo(f"{HEAD}\n{as_markdown(described)}", nl=False)
         return
     chosen = [one for one in described if place in one.places]
     if not chosen:

@@ -14,13 +14,12 @@ from pydantic.fields import FieldInfo
 from jetexp.experiment import Experiment
 from jetexp.settings import Settings
 
-__all__ = ["Key", "Section", "as_document", "as_markdown", "sections"]
+__all__ = ["HEAD", "Key", "Section", "as_markdown", "sections"]
 
 # what a union of settings is told apart by
 FORMS = ("kind", "source")
 LIMITS = {"ge": "from", "gt": "above", "le": "to", "lt": "below", "min_length": "at least"}
-
-
+# of the whole document, docs/experiment_file.md
 HEAD = """\
 # The experiment file
 
@@ -117,22 +116,6 @@ def as_markdown(described: Iterable[Section]) -> str:
     return "\n".join(_table(one) for one in described)
 
 
-def as_document(described: Iterable[Section]) -> str:
-    """Write sections as a whole document, which docs/experiment_file.md is.
-
-    Parameters
-    ----------
-    described : iterable of Section
-        Of :func:`sections`.
-
-    Returns
-    -------
-    str
-        Markdown; ends with a line break.
-    """
-    return f"{HEAD}\n{as_markdown(described)}"
-
-
 def _table(section: Section) -> str:
     title = ", ".join(f"`{place}`" for place in section.places if place) or "The file"
     if section.form:
@@ -187,11 +170,10 @@ def _attributes(model: type[Settings]) -> Iterator[tuple[str, tuple[str, str]]]:
 
 def _form(field: FieldInfo, written: str) -> str:
     inner = list(dict.fromkeys(_settings_in([field.annotation, *field.metadata])))
-    if inner and get_origin(field.annotation) in (tuple, dict):
-        return "list, see below" if get_origin(field.annotation) is tuple else "dictionary, see below"
-    if inner:
-        return "see below"
     many = get_origin(field.annotation) is tuple
+    if inner:
+        held = "list, " if many else "dictionary, " if get_origin(field.annotation) is dict else ""
+        return f"{held}see below"
     chosen = get_args(field.annotation)[0] if many else field.annotation
     if get_origin(chosen) is Literal:
         return ("list of " if many else "") + ", ".join(f"`{value}`" for value in get_args(chosen))

@@ -56,8 +56,6 @@ class Part:
     ----------
     path : Path
         The file of its scores.
-    rows : Path
-        The file of where its jets were read.
     jets : int
         Number of its jets.
     fingerprint : str
@@ -69,11 +67,15 @@ class Part:
     """
 
     path: Path
-    rows: Path
     jets: int
     fingerprint: str
     hashes: bytes
     found: bool
+
+    @property
+    def rows(self) -> Path:
+        """The file of where its jets were read."""
+        return self.path.with_suffix(".rows")
 
 
 def parts_of(
@@ -104,13 +106,13 @@ def parts_of(
     """
     for number, jets in enumerate(blocks):
         path, hashes = folder / f"{number:08d}.parquet", jet_hash(jets).astype("<u8").tobytes()
-        rows = path.with_suffix(".rows")
-        pq.write_table(_places(jets), rows)
         fingerprint = hashlib.sha256(hashes).hexdigest()
         found = _is_of(path, fingerprint)
         if not found and served.inputs.need_charge and jets.constituent_charge is None:
             raise ModelError("This model looks at charges, which the jets of these files do not have.")
-        yield Part(path, rows, len(jets), fingerprint, hashes, found), None if found else jets
+        part = Part(path, len(jets), fingerprint, hashes, found)
+        pq.write_table(_places(jets), part.rows)
+        yield part, None if found else jets
 
 
 def scored_here(

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from jetexp.cli import jetexp
 from jetexp.experiment import Experiment
-from jetexp.key_reference import as_document, sections
+from jetexp.key_reference import sections
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 def test_the_document_is_what_the_command_prints():
     printed = CliRunner().invoke(jetexp, ["keys"]).output
     # jetexp keys > docs/experiment_file.md
-    assert printed == as_document(sections()) == (ROOT / "docs" / "experiment_file.md").read_text()
+    assert printed == (ROOT / "docs" / "experiment_file.md").read_text()
 
 
 def test_every_key_is_described_where_it_stands():
