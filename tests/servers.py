@@ -1,7 +1,9 @@
 """Real servers of MLflow's on loopback, and requests to them."""
 
+import http.client
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -12,11 +14,18 @@ import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# below those that a system gives to whoever asks for any, as other tests do meanwhile
+PORTS = range(10_000, 32_000)
+
 
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """Find a port for a server that is started later."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.choice(PORTS)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
@@ -66,7 +75,7 @@ def answers(address):
     try:
         with urllib.request.urlopen(address, timeout=5) as answer:
             return answer.status == 200
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
 
 
@@ -104,14 +113,20 @@ class TrackingServer:
                 command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
         end = time.monotonic() + seconds
-        while not answers(f"{self.address}/health"):
-            assert time.monotonic() < end, (self.folder / "server.log").read_text()
-            time.sleep(0.1)
+        try:
+            while not answers(f"{self.address}/health"):
+                assert time.monotonic() < end, (self.folder / "server.log").read_text()
+                assert self.process.poll() is None, (self.folder / "server.log").read_text()
+                time.sleep(0.1)
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def kill(self):
         if self.process is not None:
-            os.killpg(self.process.pid, 9)
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, 9)
             self.process.wait(30)
             self.process = None
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from servers import free_port
 
 from jetexp.delivery import NewRun
 from jetexp.errors import JetexpError
@@ -260,12 +260,6 @@ def test_the_environments_experiment_goes_first(mlflow_store, monkeypatch):
     with open_parent("by the file", "x") as parent:
         pass
     assert MlflowClient().get_experiment(parent.experiment_id).name == "chosen"
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @pytest.mark.parametrize(

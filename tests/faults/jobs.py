@@ -168,6 +168,8 @@ OWN = re.compile(
 )
 # it draws how long trials took
 DRAWS_TIMES = {"search.png"}
+# what MLflow's server was writing when it was killed: MLflow neither lists nor gives it
+TORN = ".artifact.uploading."
 
 
 def artifacts(job: Job) -> dict[tuple[str, str], str]:
@@ -180,7 +182,7 @@ def artifacts(job: Job) -> dict[tuple[str, str], str]:
     for name, identifier in places:
         (folder,) = job.folder.glob(f"**/{identifier}/artifacts")
         for file in folder.rglob("*"):
-            if file.is_file():
+            if file.is_file() and not file.name.startswith(TORN):
                 model = "model/" if identifier.startswith("m-") else ""
                 found[name, f"{model}{file.relative_to(folder)}"] = _checksum(file)
     return found

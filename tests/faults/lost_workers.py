@@ -12,7 +12,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from jobs import PATIENCE, ROOT, Job, content
+from servers import free_port
 
 WORKERS, LOST = 4, 2
 EXPERIMENT = """\
@@ -52,7 +53,7 @@ class Group:
 
     def __init__(self, folder: Path, workers: int) -> None:
         self.job = Job(folder, 0)
-        self.address = f"127.0.0.1:{_free_port()}"
+        self.address = f"127.0.0.1:{free_port()}"
         self.folder = folder
         folder.mkdir(parents=True)
         (folder / "experiment.yaml").write_text(EXPERIMENT)
@@ -91,12 +92,6 @@ class Group:
 
     def under_way(self) -> bool:
         return bool(self.job.rows("select 1 from runs where name like 'trial-%'"))
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def kill_by_chance(group: Group, rng: random.Random, seconds: float) -> list[str]:
