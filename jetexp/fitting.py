@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
+from jetexp.inference import compiled
 from jetexp.inputs import Inputs, LazyArray, number_of_jets, some_inputs
 from jetexp.taggers.settings import TrainingSettings
 
@@ -169,8 +170,18 @@ class AveragingAdam(keras.optimizers.Adam):
     def __init__(self, average_steps: float = 0.0, **settings: Any) -> None:
         super().__init__(**settings)
         self.average_steps = average_steps
+        self._rate_of_step: Any = None
         self._averages: list[keras.Variable] = []
         self._left: list[npt.NDArray[np.float32]] = []
+
+    @property
+    def learning_rate(self) -> Any:
+        """The rate of the step under way, or of the next."""
+        return super().learning_rate if self._rate_of_step is None else self._rate_of_step
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        keras.optimizers.Adam.learning_rate.fset(self, value)
 
     def get_config(self) -> dict[str, Any]:
         """Give all that it is made of."""
@@ -184,7 +195,12 @@ class AveragingAdam(keras.optimizers.Adam):
 
     def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
         """Make a step, and add what it leads to."""
-        super().apply(grads, trainable_variables)
+        # Keras' weight decay asks for it weight by weight: a schedule would be traced, and followed, for each
+        self._rate_of_step = super().learning_rate
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            self._rate_of_step = None
         if not self._averages:
             return
         made = keras.ops.cast(self.iterations, "float32")
@@ -223,7 +239,7 @@ class BatchStatistics:
     def __init__(self, network: keras.Model, inputs: Inputs) -> None:
         # in the order in which jets pass them
         self._layers = [
-            (layer, keras.Model(network.input, layer.input))
+            (layer, compiled(keras.Model(network.input, layer.input)))
             for layer in network.layers
             if isinstance(layer, keras.layers.BatchNormalization)
         ]
@@ -238,7 +254,7 @@ class BatchStatistics:
             number, total, squares = 0, 0.0, 0.0
             for start in range(0, number_of_jets(self._inputs), MEASURED_AT_ONCE):
                 few = some_inputs(self._inputs, slice(start, start + MEASURED_AT_ONCE))
-                values = keras.ops.convert_to_numpy(below(few, training=False)).astype(np.float64)
+                values = below(few).astype(np.float64)
                 values = np.moveaxis(values, layer.axis, -1).reshape(-1, values.shape[layer.axis])
                 number += len(values)
                 total = total + values.sum(axis=0)

@@ -169,9 +169,14 @@ def predict(network: keras.Model, inputs: Inputs) -> npt.NDArray[np.float32]:
     ndarray of float32, shape (N, classes)
         One score a class.
     """
+    return _scorer(network, number_of_jets(inputs))(inputs)
+
+
+def _scorer(network: keras.Model, number: int) -> Callable[[Inputs], npt.NDArray[np.float32]]:
+    """Make a network ready to score so many jets, with the weights that it then has."""
     # compiling takes longer than a single batch
-    forward = compiled(network) if number_of_jets(inputs) > BATCH else uncompiled(network)
-    return forward_in_batches(forward, inputs, network.output_shape[-1])
+    forward = compiled(network) if number > BATCH else uncompiled(network)
+    return lambda inputs: forward_in_batches(forward, inputs, network.output_shape[-1])
 
 
 def fit(
@@ -236,6 +241,7 @@ def fit(
     target = targets(parts, settings, classes=network.output_shape[-1])
     optimizer = stepped.optimizer
     statistics = BatchStatistics(network, parts.train.inputs)
+    score = _scorer(network, len(parts.validation))
     epochs: list[dict[str, float]] = []
     best = kept = 0
     kept_weights: list[Any] = []
@@ -264,7 +270,7 @@ def fit(
             if stepped is not network:
                 network.set_weights(stepped.get_weights())
             statistics.measure()
-            scores = predict(network, parts.validation.inputs)
+            scores = score(parts.validation.inputs)
             _check_finite(values["loss"], scores, network, epoch, settings)
             values |= judged(scores, parts.validation.label, parts.signal)
             recorder.metrics(values, step=epoch + 1)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from toys import toy_jets, toy_parts
 
-from jetexp import fitting
+from jetexp import fitting, training
 from jetexp.augmentation import AugmentationSettings, augmented
 from jetexp.constituents import ConstituentSettings
 from jetexp.fit_task import training_parts
 from jetexp.images import ImageSettings, make_images
+from jetexp.inference import compiled
 from jetexp.inputs import InputSettings
 from jetexp.recorder_protocol import NullRecorder
 from jetexp.taggers.catalogue import build_network, input_settings
@@ -326,6 +327,36 @@ def test_weight_decay_makes_weights_smaller(parts):
     before = network.get_weights()[0]
     settled(network, silent, weight_decay=0.5, learning_rate=0.1, epochs=4, best_weights=False)
     np.testing.assert_allclose(network.get_weights()[0], before * (1 - 0.1 * 0.5) ** 4, rtol=1e-5)
+
+
+def test_a_step_asks_its_schedule_once_however_many_weights_decay(parts, monkeypatch):
+    asked = []
+    schedule = keras.optimizers.schedules.CosineDecay
+    real = schedule.__call__
+
+    def counted(self, step):
+        asked.append(step)
+        return real(self, step)
+
+    monkeypatch.setattr(schedule, "__call__", counted)
+    network = linear_network(0, keras.layers.BatchNormalization())
+    settled(network, parts, weight_decay=0.1, warmup_epochs=1, learning_rate=0.1, epochs=2)
+    assert len(network.trainable_variables) == 4
+    # a step of TensorFlow's is traced once, and asks no more afterwards
+    assert len(asked) == 1
+
+
+def test_what_judges_an_epoch_is_compiled_once(parts, monkeypatch):
+    compilations = []
+
+    def counted(network):
+        compilations.append(network)
+        return compiled(network)
+
+    monkeypatch.setattr(training, "compiled", counted)
+    monkeypatch.setattr(training, "BATCH", 1)
+    settled(linear_network(), parts, learning_rate=0.1, epochs=3)
+    assert len(compilations) == 1
 
 
 def rates(parts, **settings):
