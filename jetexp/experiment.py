@@ -22,6 +22,8 @@ __all__ = ["Experiment", "GateSettings", "SplitSettings"]
 
 # inputs of two parts, of the epochs that are shown and drawn, and what is copied in between
 PARTS_AT_ONCE = 8
+# columns that a champion's answers and files of scores have beside one a class
+COLUMNS_BESIDE_CLASSES = ("discriminant", "selected", "source", "row")
 
 
 class SplitSettings(Settings):
@@ -177,6 +179,11 @@ class Experiment(Settings):
     def _consistent(self) -> Experiment:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes {list(self.classes)} name one class twice")
+        if taken := [name for name in self.classes if name in COLUMNS_BESIDE_CLASSES]:
+            raise ValueError(
+                f"class {taken[0]!r} would have the name of another column of its tagger's answers; "
+                "another name would be right"
+            )
         if self.signal not in self.classes:
             raise ValueError(f"signal {self.signal!r} is not among the classes {list(self.classes)}")
         if self.test is not None and self.test == self.jets:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jetexp import score_blocks, serving
 from jetexp.errors import ExperimentError
-from jetexp.experiment import Experiment
+from jetexp.experiment import COLUMNS_BESIDE_CLASSES, Experiment
 from jetexp.experiment_file import override, read_experiment
 from jetexp.jets.settings import GenerationSettings, JetFileSettings
 from jetexp.taggers.settings import CnnSettings, MassWindowSettings, PfnSettings
@@ -29,6 +30,11 @@ def edited(tmp_path: Path):
         return path
 
     return edit
+
+
+def test_no_class_may_be_called_like_a_column_of_the_answers() -> None:
+    columns = (serving.DISCRIMINANT, serving.SELECTED, score_blocks.SOURCE, score_blocks.ROW)
+    assert columns == COLUMNS_BESIDE_CLASSES
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("experiments/*.yaml")), ids=lambda path: path.stem)
@@ -58,6 +64,7 @@ def test_the_resolved_experiment_reads_back_as_itself(tmp_path: Path) -> None:
         ("validation: 0.25", "validation: 0.8", "leave no jets to train on"),
         ("signal: W", "signal: Z", "signal 'Z' is not among the classes"),
         ("classes: [QCD, W]", "classes: [W, W]", "one class twice"),
+        ("classes: [QCD, W]", "classes: [row, W]", "class 'row' would have the name of another column"),
         ("kind: cnn", "kind: mlp", "'cnn', 'notebook'"),
         (
             "kind: boosted_trees",
