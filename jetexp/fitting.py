@@ -55,6 +55,8 @@ class Piece:
 def pieces_of_epochs(parts: Parts, settings: TrainingSettings, seed: int) -> Iterator[Piece]:
     """Give the training jets of each epoch, shuffled, made while the network is shown those before.
 
+    The first are begun at once, so that they are there when a network is.
+
     Inputs that are in memory come as one piece an epoch. Of others, a piece holds some ten thousand jets,
     runs of neighbours from all over the sample, drawn anew each epoch.
 
@@ -67,9 +69,9 @@ def pieces_of_epochs(parts: Parts, settings: TrainingSettings, seed: int) -> Ite
     seed : int
         Of shuffling and augmentation.
 
-    Yields
-    ------
-    Piece
+    Returns
+    -------
+    iterator of Piece
         Epoch by epoch.
 
     Raises
@@ -96,14 +98,20 @@ def pieces_of_epochs(parts: Parts, settings: TrainingSettings, seed: int) -> Ite
             inputs = {name: values[places] for name, values in inputs.items()}
         return Piece(epoch, last, jets, inputs)
 
+    pool = ThreadPoolExecutor(1, "inputs")
     plan = _plan(len(parts.train), settings.epochs, seed, in_runs=lazy)
-    with ThreadPoolExecutor(1, "inputs") as pool:
-        coming = (pool.submit(made, *piece) for piece in plan)
-        ahead = next(coming)
-        for following in coming:
+    coming = (pool.submit(made, *piece) for piece in plan)
+    first = next(coming)
+
+    def given() -> Iterator[Piece]:
+        with pool:
+            ahead = first
+            for following in coming:
+                yield ahead.result()
+                ahead = following
             yield ahead.result()
-            ahead = following
-        yield ahead.result()
+
+    return given()
 
 
 def _plan(

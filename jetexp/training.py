@@ -236,6 +236,7 @@ def fit(
     if stepped is None:
         stepped = network
     keras.utils.set_random_seed(seed)
+    pieces = pieces_of_epochs(parts, settings, seed)
     with shared_by(settings.devices):
         compile_network(stepped, settings, len(parts.train))
     target = targets(parts, settings, classes=network.output_shape[-1])
@@ -248,7 +249,7 @@ def fit(
     with _bar(progress, description, settings.epochs) as advance:
         started = time.perf_counter()
         told: list[tuple[int, dict[str, list[float]]]] = []
-        for piece in pieces_of_epochs(parts, settings, seed):
+        for piece in pieces:
             if settings.average and not told:
                 optimizer.take_out()
             shown = len(piece.jets) - len(piece.jets) % settings.devices
