@@ -66,7 +66,13 @@ def compare_runs(page, names):
 
 def see_curves(page, metric, names):
     """From the comparison, look at the curves of a metric, one a run."""
-    page.get_by_role("link", name=metric, exact=True).click()
+    here = page.url
+    # a click on what is still being put together goes nowhere
+    for _ in range(SECONDS):
+        page.get_by_role("link", name=metric, exact=True).click()
+        page.wait_for_timeout(1000)
+        if page.url != here:
+            break
     expect(page.get_by_role("heading", name=metric).first).to_be_visible()
     for name in names:
         expect(page.get_by_text(f"{name} ({metric})").first).to_be_visible()
