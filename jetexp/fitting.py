@@ -245,7 +245,8 @@ class BatchStatistics:
     """
 
     def __init__(self, network: keras.Model, inputs: Inputs) -> None:
-        # in the order in which jets pass them
+        # in the order in which jets pass them; they normalise images and sums over a jet, for which it is
+        # all the same that places without constituents are left out
         self._layers = [
             (layer, compiled(keras.Model(network.input, layer.input)))
             for layer in network.layers
