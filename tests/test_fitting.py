@@ -412,6 +412,20 @@ def test_probabilities_of_zero_have_a_loss(parts):
     assert history.val_loss[0] == pytest.approx(-wrong * np.log(1e-7), rel=1e-4)
 
 
+def test_the_first_jets_are_drawn_before_they_are_asked_for(parts):
+    drawn = threading.Event()
+
+    def redraw(settings, rng, which):
+        drawn.set()
+        return parts.train.inputs
+
+    drawable = Parts(parts.train, parts.validation, 1, redraw)
+    settings = TrainingSettings(epochs=2, augmentation=AugmentationSettings(smear=0.1))
+    pieces = fitting.pieces_of_epochs(drawable, settings, 0)
+    assert drawn.wait(60)
+    assert [piece.epoch for piece in pieces] == [0, 1]
+
+
 @pytest.fixture
 def streamed(monkeypatch):
     """Toy jets sorted by class, whose inputs are made in pieces of forty jets."""
